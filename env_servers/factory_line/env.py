@@ -12,48 +12,16 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+from factory_task import CAPS, DAY, HOLDING, LATENESS, MARGIN, RUSH, RUSH_RATE, STATIONS, expected_orders, order_rate
 from gymnasium import spaces
 from line_picture import paint
 from numpy.typing import NDArray
-from production_line import Orders, ProductionLine, State, Station
-
-STATIONS = {
-    "cut": Station(service_mean=0.18, service_cv=0.5, buffer=6, failure_mean=8.0, repair_mean=0.8),
-    "weld": Station(service_mean=0.18, service_cv=0.5, buffer=6, failure_mean=16.0, repair_mean=2.0),
-    "paint": Station(service_mean=0.18, service_cv=0.5, buffer=6, failure_mean=10.0, repair_mean=1.0),
-}
-"""Times in hours; buffers in jobs. One repairer serves all three."""
-
-CAPS = (4, 8, 12, 16, 20, 24, 28, 32)
-"""The CONWIP levels to choose from [jobs in the line and in the finished stock]."""
-
-DAY = 24
-RUSH = (15, 19)
-"""From when to when customers are in a hurry, every day [h]."""
-QUIET_RATE, RUSH_RATE = 0.8, 9.0
-"""Orders per hour outside and inside the rush."""
-
-MARGIN = 0.4
-"""Earned for a job sold [k€]."""
-HOLDING = 0.02
-"""Paid for a job in the line or in stock [k€/h]."""
-LATENESS = 0.1
-"""Paid for an order that waits [k€/h]."""
+from production_line import Orders, ProductionLine, State
 
 BACKLOG_SCALE = 64
 """An observed backlog saturates here [orders]."""
 
 Observation = NDArray[np.float32]
-
-
-def order_rate(time: float) -> float:
-    """Orders per hour at ``time`` [h since a midnight]: the same every day, and known to everyone."""
-    return RUSH_RATE if RUSH[0] <= time % DAY < RUSH[1] else QUIET_RATE
-
-
-def expected_orders(hour: int, hours: int) -> float:
-    """Orders to be expected in the next ``hours`` whole hours."""
-    return sum(order_rate(hour + ahead) for ahead in range(hours))
 
 
 class FactoryLineEnv(gymnasium.Env[Observation, np.int64]):

@@ -139,6 +139,8 @@ class EvaluationConfig(Section):
     """Transitions between two evaluations; 0 = never."""
     episodes: Count = 10
     """Episodes of one evaluation."""
+    num_envs: Count | None = None
+    """Environments that play them together; by default as many as train, or as there are episodes."""
     stop_at_return: float | None = Field(default=None, allow_inf_nan=False)
     """End the run once an evaluation's mean return reaches this."""
 
@@ -166,7 +168,7 @@ class RunSection(Section):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """auto, cpu or cuda[:n]. auto is the CPU: small networks are faster there."""
     threads: Count = 1
-    """Threads torch may use; more rarely helps small networks."""
+    """Threads torch may use in this process; more rarely helps small networks."""
     max_seconds: Positive | None = None
     """End the run after this wall time, in seconds."""
     tensorboard: bool = True

@@ -1,0 +1,37 @@
+"""Training: PPO in PyTorch, on any vector environment that Gymnasium or rlbridge's client makes.
+
+A learner knows batches, a collector knows environments, a trainer knows time; a policy is one module with raw
+observations in and environment actions out.
+"""
+
+try:
+    import safetensors  # noqa: F401
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"training needs {error.name}: pip install 'rlbridge-toolkit[train]'", name=error.name
+    ) from None
+
+from rlbridge.learn.checkpoint import CheckpointError
+from rlbridge.learn.collect import NotFinite
+from rlbridge.learn.encoding import UnsupportedSpace
+from rlbridge.learn.evaluate import Evaluation, evaluate
+from rlbridge.learn.policy import Policy, weights_digest
+from rlbridge.learn.run import Run, load_run, train
+from rlbridge.learn.run_folder import RunFolderError
+from rlbridge.learn.stops import Stopped
+
+__all__ = [
+    "CheckpointError",
+    "Evaluation",
+    "NotFinite",
+    "Policy",
+    "Run",
+    "RunFolderError",
+    "Stopped",
+    "UnsupportedSpace",
+    "evaluate",
+    "load_run",
+    "train",
+    "weights_digest",
+]

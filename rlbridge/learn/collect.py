@@ -1,0 +1,169 @@
+"""The only code that knows autoreset: it steps a vector environment and fills rollouts with real transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+
+from rlbridge.learn.policy import Policy
+from rlbridge.learn.rollout import Rollout
+
+
+class Episode(NamedTuple):
+    """A finished episode: after how many transitions of the run it ended, its return (raw rewards), its length."""
+
+    step: int
+    total: float
+    length: int
+
+
+class NotFinite(ValueError):
+    """An environment gave a NaN or infinite observation or reward."""
+
+
+class Step(NamedTuple):
+    """What one step of N environments led to.
+
+    ``rows`` ``[N, size]`` are the encoded observations to act on next; ``final`` maps a row's index to the encoded
+    observation its episode ended in, where ``rows`` already shows the next episode. Rows that are not ``valid``
+    are no transitions: a reset under NEXT_STEP, or a step that the bridge disowns.
+    """
+
+    rows: NDArray[np.float32]
+    reward: NDArray[np.float32]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
+    final: dict[int, NDArray[np.float32]]
+
+
+class StepCollector:
+    """Steps ``envs``, one call a step, in SAME_STEP or NEXT_STEP autoreset mode.
+
+    Attributes:
+        transitions: real transitions handed out so far, all environments together.
+        dropped: rows so far that came with ``infos["bridge_valid"]`` false.
+        episodes: those that finished since :meth:`take_episodes`.
+    """
+
+    def __init__(self, envs: VectorEnv[Any, Any, Any], policy: Policy, seed: int) -> None:
+        # Without the tag Gymnasium, too, assumes NEXT_STEP.
+        mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
+            raise ValueError(f"the environments' autoreset mode is {mode}; SAME_STEP or NEXT_STEP is needed")
+        self.envs, self.policy, self.seed = envs, policy, seed
+        self.next_step_mode = mode == AutoresetMode.NEXT_STEP
+        self.transitions = 0
+        self.dropped = 0
+        self.episodes: list[Episode] = []
+        self.rows: NDArray[np.float32] | None = None
+
+    def reset(self) -> NDArray[np.float32]:
+        """Begin every environment anew, seeded; returns the encoded first observations ``[N, size]``."""
+        observations, _ = self.envs.reset(seed=self.seed)
+        n = self.envs.num_envs
+        self.resetting = np.zeros(n, dtype=np.bool_)
+        self.returns, self.lengths = np.zeros(n), np.zeros(n, dtype=np.int64)
+        self.rows = self.policy.encoder.batch(observations)
+        self._require_finite("observation", self.rows, "at the first reset")
+        return self.rows
+
+    def collect(self, rollout: Rollout, check: Callable[[], None] = lambda: None) -> None:
+        """Fill ``rollout`` by following the policy.
+
+        ``check`` is called before every step and may raise to break off. However a rollout breaks off, the
+        transition count and the policy's generator are then as if it had not begun.
+
+        Raises:
+            NotFinite: a reward or an observation is NaN or infinite; says where.
+        """
+        counted, drawn = self.transitions, self.policy.generator.get_state()
+        try:
+            self._fill(rollout, check)
+        except BaseException:
+            self.transitions = counted
+            self.policy.generator.set_state(drawn)
+            raise
+
+    def _fill(self, rollout: Rollout, check: Callable[[], None]) -> None:
+        distribution, device = self.policy.distribution, next(self.policy.parameters()).device
+        noise = distribution.noise(rollout.steps, rollout.num_envs, generator=self.policy.generator).to(device)
+        rollout.final.clear()
+        rollout.observation_np[0] = self.reset() if self.rows is None else self.rows
+        for t in range(rollout.steps):
+            check()
+            with torch.inference_mode():
+                raw = distribution.sample(self.policy(rollout.observation[t].to(device)), noise[t])
+                rollout.action_np[t] = raw.cpu().numpy()
+            step = self.step(distribution.to_environment(rollout.action_np[t]))
+            rollout.observation_np[t + 1] = step.rows
+            rollout.reward[t] = step.reward
+            rollout.terminated[t] = step.terminated
+            rollout.truncated[t] = step.truncated
+            rollout.valid[t] = step.valid
+            for i, row in step.final.items():
+                rollout.final[t, i] = row
+
+    def step(self, actions: NDArray[Any]) -> Step:
+        """Send ``actions`` (in the environment's units, batch axis first) and sort out what comes back."""
+        observations, rewards, terminated, truncated, infos = self.envs.step(actions)
+        self.rows = self.policy.encoder.batch(observations)
+        valid = ~self.resetting
+        if "bridge_valid" in infos:
+            self.dropped += int((valid & ~infos["bridge_valid"]).sum())
+            valid &= infos["bridge_valid"]
+        # Rows that are no transitions may hold anything; nothing may come of it.
+        reward = np.where(valid, rewards, 0.0).astype(np.float32)
+        self.transitions += int(np.count_nonzero(valid))
+        self._require_finite("reward", reward)
+        self._require_finite("observation", self.rows)
+        self.returns += reward
+        self.lengths += valid
+        ended = terminated | truncated
+        final: dict[int, NDArray[np.float32]] = {}
+        if ended.any():
+            self._finish(ended, valid)
+            if not self.next_step_mode:
+                final = self._final(infos, np.flatnonzero(ended & valid))
+        self.resetting = ended & self.next_step_mode
+        return Step(self.rows, reward, terminated, truncated, valid, final)
+
+    def take_episodes(self) -> list[Episode]:
+        """The episodes that finished since the last call."""
+        episodes, self.episodes = self.episodes, []
+        return episodes
+
+    def _finish(self, ended: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
+        for i in np.flatnonzero(ended):
+            # An episode that the bridge cut short says nothing about the policy.
+            if valid[i]:
+                self.episodes.append(Episode(self.transitions, float(self.returns[i]), int(self.lengths[i])))
+            self.returns[i], self.lengths[i] = 0.0, 0
+
+    def _final(self, infos: dict[str, Any], indices: NDArray[np.int64]) -> dict[int, NDArray[np.float32]]:
+        if len(indices) and "final_obs" not in infos:
+            raise KeyError(
+                f"environment row {indices[0]} ended in SAME_STEP mode without infos['final_obs']; "
+                "its true last observation is needed"
+            )
+        final = {int(i): self.policy.encoder.single(infos["final_obs"][i]) for i in indices}
+        for i, row in final.items():
+            self._require_finite("final observation", row[None], row_index=i)
+        return final
+
+    def _require_finite(
+        self, what: str, values: NDArray[np.float32], when: str = "", row_index: int | None = None
+    ) -> None:
+        finite = np.isfinite(values)
+        if finite.all():
+            return
+        row = int(np.argwhere(~finite)[0][0])
+        raise NotFinite(
+            f"environment row {row if row_index is None else row_index} gave the {what} "
+            f"{values[row].tolist()} {when or f'at step {self.transitions}'}; it must be finite."
+        )

@@ -1,0 +1,235 @@
+"""Proximal policy optimisation (Schulman et al. 2017), with generalised advantages (Schulman et al. 2016)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from rlbridge.config import NetworkConfig, PPOConfig
+from rlbridge.learn.minimise import Minimiser
+from rlbridge.learn.nets import MLP
+from rlbridge.learn.normalise import RewardScale
+from rlbridge.learn.policy import Policy
+from rlbridge.learn.rollout import Rollout, gae
+
+
+class Batch(NamedTuple):
+    """Transitions to learn from, ``[B]`` or ``[B, width]`` each; rows are normalised observations."""
+
+    rows: Tensor
+    action: Tensor
+    old_log_prob: Tensor
+    advantage: Tensor
+    target: Tensor
+    old_value: Tensor
+
+
+class PPO:
+    """Learns from rollouts: holds the policy, the critic and their optimiser, and nothing of environments.
+
+    Args:
+        config, network: the settings.
+        observation_space, action_space: of a single environment.
+        num_envs: rows of a rollout, for the reward scale.
+        seeds: three numbers: for the weights, the policy's actions, the order of minibatches.
+        device: where networks and updates live.
+    """
+
+    def __init__(
+        self,
+        config: PPOConfig,
+        network: NetworkConfig,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        num_envs: int,
+        seeds: tuple[int, int, int],
+        device: torch.device,
+    ) -> None:
+        self.config, self.device = config, device
+        initialiser = torch.Generator().manual_seed(seeds[0])
+        self.policy = Policy(
+            observation_space,
+            action_space,
+            network,
+            normalise=config.normalise_observations,
+            initialiser=initialiser,
+            seed=seeds[1],
+        ).to(device)
+        size = self.policy.encoder.size
+        # The critic is a network of its own, or one linear layer on what the policy's last hidden layer says.
+        self.shared = network.shared
+        inputs, hidden = (self.policy.trunk.size, []) if self.shared else (size, network.hidden)
+        self.critic = MLP(inputs, hidden, 1, network.activation, 1.0, initialiser).to(device)
+        self.reward_scale = RewardScale(num_envs, config.gamma) if config.normalise_rewards else None
+        self.minimiser = Minimiser(
+            [*self.policy.parameters(), *self.critic.parameters()],
+            config.learning_rate,
+            config.max_gradient_norm,
+        )
+        self.generator = torch.Generator().manual_seed(seeds[2])
+        self.updates = 0
+
+    def rollout(self, num_envs: int) -> Rollout:
+        """An empty rollout of the size this learner wants."""
+        distribution = self.policy.distribution
+        return Rollout(
+            self.config.rollout_steps,
+            num_envs,
+            self.policy.encoder.size,
+            distribution.width,
+            distribution.dtype,
+        )
+
+    def update(self, rollout: Rollout, progress: float) -> dict[str, float]:
+        """Learn from one rollout.
+
+        Args:
+            rollout: full.
+            progress: the fraction of the run that is done, for the schedules.
+
+        Returns:
+            ``train/*`` metrics; those of losses are means over the last epoch.
+        """
+        cfg = self.config
+        rate = cfg.learning_rate * (1.0 - progress if cfg.learning_rate_schedule == "linear" else 1.0)
+        clip = cfg.clip_range * (1.0 - progress if cfg.clip_range_schedule == "linear" else 1.0)
+        self.minimiser.learning_rate = rate
+        if self.policy.normaliser is not None:
+            self.policy.normaliser.update(rollout.observation[:-1][torch.from_numpy(rollout.valid)])
+        data, explained = self._prepare(rollout)
+        for epoch in range(cfg.epochs):
+            last = epoch == cfg.epochs - 1
+            measured = self._epoch(data, clip, measure=last or cfg.target_kl is not None)
+            # The one wait for a number inside an update, and only where it decides something.
+            if cfg.target_kl is not None and float(measured["train/approx_kl"]) > cfg.target_kl:
+                break
+        self.updates += 1
+        names, values = list(measured), torch.stack(list(measured.values())).tolist()
+        return {
+            **dict(zip(names, values, strict=True)),
+            "train/explained_variance": explained,
+            "train/learning_rate": rate,
+            "train/clip_range": clip,
+            "train/n_updates": float(self.updates),
+            **self._std(),
+        }
+
+    def _prepare(self, rollout: Rollout) -> tuple[Batch, float]:
+        """The rollout's transitions, and how much of the value targets' variance the critic explained."""
+        cfg = self.config
+        with torch.no_grad():
+            rows = self.policy.normalised(rollout.observation.to(self.device).flatten(0, 1))
+            actions = rollout.action.to(self.device).flatten(0, 1)
+            values = self._value(rows).view(rollout.steps + 1, rollout.num_envs).cpu().numpy()
+            count = len(actions)
+            log_prob, _ = self._evaluate(rows[:count], actions)
+            next_value = values[1:].copy()
+            if rollout.final:
+                final = torch.from_numpy(np.stack(list(rollout.final.values()))).to(self.device)
+                at = tuple(np.array(list(rollout.final)).T)
+                next_value[at] = self._value(self.policy.normalised(final)).cpu().numpy()
+        reward = rollout.reward
+        if self.reward_scale is not None:
+            reward = self.reward_scale(reward, rollout.terminated | rollout.truncated)
+        ends = rollout.terminated, rollout.truncated, rollout.valid
+        advantage = gae(reward, values[:-1], next_value, *ends, cfg.gamma, cfg.gae_lambda)
+        target = advantage + values[:-1]
+        flat = [torch.from_numpy(x.reshape(-1)).to(self.device) for x in (advantage, target, values[:-1])]
+        data = Batch(rows[:count], actions, log_prob, *flat)
+        if not rollout.valid.all():
+            keep = torch.from_numpy(rollout.valid.reshape(-1)).to(self.device)
+            data = Batch(*(column[keep] for column in data))
+        return data, _explained_variance(advantage[rollout.valid], target[rollout.valid])
+
+    def _epoch(self, data: Batch, clip: float, measure: bool) -> dict[str, Tensor]:
+        """One pass over all transitions, each in exactly one minibatch; metrics as scalar tensors if asked for."""
+        # One permutation an epoch; minibatches are then views.
+        order = torch.randperm(len(data[0]), generator=self.generator).to(self.device)
+        shuffled = [column[order] for column in data]
+        measured: list[dict[str, Tensor]] = []
+        size = self.config.minibatch_size
+        for start in range(0, len(order), size):
+            minibatch = Batch(*(column[start : start + size] for column in shuffled))
+            loss, metrics = self.loss(minibatch, clip, measure)
+            norm = self.minimiser.step(loss)
+            if measure:
+                measured.append({**metrics, "train/gradient_norm": norm})
+        if not measure:
+            return {}
+        return {name: torch.stack([m[name] for m in measured]).mean() for name in measured[0]}
+
+    def loss(self, batch: Batch, clip: float, measure: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """The clipped surrogate, the value loss and the entropy bonus of one minibatch (equation 9)."""
+        cfg = self.config
+        rows, action, old_log_prob, advantage, target, old_value = batch
+        if cfg.normalise_advantage:
+            variance, mean = torch.var_mean(advantage, correction=0)
+            advantage = (advantage - mean) / (variance.sqrt() + 1e-8)
+        features = self.policy.trunk(rows)
+        log_prob, entropy = self.policy.distribution.log_prob_and_entropy(self.policy.head(features), action)
+        ratio = (log_prob - old_log_prob).exp()
+        surrogate = torch.min(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage).mean()
+        value = self.critic(features if self.shared else rows).squeeze(-1)
+        value_loss = functional.mse_loss(value, target)
+        if cfg.clip_value:
+            clipped = old_value + (value - old_value).clamp(-clip, clip)
+            value_loss = torch.max((value - target).square(), (clipped - target).square()).mean()
+        loss = cfg.value_coefficient * value_loss - surrogate
+        if cfg.entropy_coefficient:
+            loss = loss - cfg.entropy_coefficient * entropy.mean()
+        if not measure:
+            return loss, {}
+        with torch.no_grad():
+            return loss, {
+                "train/loss": loss.detach(),
+                "train/policy_gradient_loss": -surrogate.detach(),
+                "train/value_loss": value_loss.detach(),
+                "train/entropy_loss": -entropy.mean(),
+                # Low in variance and never negative: (r - 1) - log r (Schulman, "Approximating KL divergence").
+                "train/approx_kl": (ratio - 1.0 - (log_prob - old_log_prob)).mean(),
+                "train/clip_fraction": ((ratio - 1.0).abs() > clip).float().mean(),
+            }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next update depends on: tensors, arrays, numbers; nothing to pickle."""
+        return {
+            "policy": self.policy.state_dict(),
+            "critic": self.critic.state_dict(),
+            "minimiser": self.minimiser.state_dict(),
+            "reward_scale": None if self.reward_scale is None else self.reward_scale.state_dict(),
+            "generators": {"policy": self.policy.generator.get_state(), "minibatch": self.generator.get_state()},
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.policy.load_state_dict(state["policy"])
+        self.critic.load_state_dict(state["critic"])
+        self.minimiser.load_state_dict(state["minimiser"])
+        if self.reward_scale is not None:
+            self.reward_scale.load_state_dict(state["reward_scale"])
+        self.policy.generator.set_state(state["generators"]["policy"])
+        self.generator.set_state(state["generators"]["minibatch"])
+        self.updates = state["updates"]
+
+    def _evaluate(self, rows: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self.policy.head(self.policy.trunk(rows))
+        return self.policy.distribution.log_prob_and_entropy(outputs, actions)
+
+    def _value(self, rows: Tensor) -> Tensor:
+        return self.critic(self.policy.trunk(rows) if self.shared else rows).squeeze(-1)  # type: ignore[no-any-return]
+
+    def _std(self) -> dict[str, float]:
+        log_std = getattr(self.policy.distribution, "log_std", None)
+        return {} if log_std is None else {"train/std": float(log_std.detach().exp().mean())}
+
+
+def _explained_variance(advantage: NDArray[np.float32], target: NDArray[np.float32]) -> float:
+    """1 - Var[target - value] / Var[target]; 0 where the targets do not vary."""
+    variance = float(target.var()) if target.size else 0.0
+    return 1.0 - float(advantage.var()) / variance if variance > 0.0 else 0.0

@@ -1,0 +1,63 @@
+"""A rollout: T steps of N environments, in slabs allocated once, and the advantages of its actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+class Rollout:
+    """``[T, N]`` slabs that a collector fills and a learner reads.
+
+    ``observation`` ``[T + 1, N, size]`` float32 (row T is what the last step led to) and ``action``
+    ``[T, N, width]`` are torch tensors with a numpy view beside them on the same memory; ``reward`` float32,
+    ``terminated``, ``truncated`` and ``valid`` bool are numpy. ``final`` maps ``(t, i)`` to the encoded
+    observation that an episode ended in, where the next row already belongs to the next episode.
+    """
+
+    def __init__(self, steps: int, num_envs: int, size: int, width: int, action_dtype: torch.dtype) -> None:
+        self.steps, self.num_envs = steps, num_envs
+        self.observation = torch.zeros(steps + 1, num_envs, size)
+        self.observation_np: NDArray[np.float32] = self.observation.numpy()
+        self.action = torch.zeros(steps, num_envs, width, dtype=action_dtype)
+        self.action_np: NDArray[Any] = self.action.numpy()
+        self.reward = np.zeros((steps, num_envs), dtype=np.float32)
+        self.terminated = np.zeros((steps, num_envs), dtype=np.bool_)
+        self.truncated = np.zeros((steps, num_envs), dtype=np.bool_)
+        self.valid = np.ones((steps, num_envs), dtype=np.bool_)
+        self.final: dict[tuple[int, int], NDArray[np.float32]] = {}
+
+    @property
+    def transitions(self) -> int:
+        """How many rows are real transitions."""
+        return int(self.valid.sum())
+
+
+def gae(
+    reward: NDArray[np.float32],
+    value: NDArray[np.float32],
+    next_value: NDArray[np.float32],
+    terminated: NDArray[np.bool_],
+    truncated: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+    gamma: float,
+    lam: float,
+) -> NDArray[np.float32]:
+    """Generalised advantage estimation (Schulman et al. 2016), over all environments at once; all ``[T, N]``.
+
+    ``next_value`` is the value of each transition's *true* next observation, which at an episode's end is the final
+    one, not the one after the reset. Bootstraps unless terminated; cuts the trace where an episode ended either way,
+    and before a row that is no transition.
+    """
+    delta = reward + gamma * next_value * ~terminated - value
+    carry = np.where(terminated | truncated, 0.0, gamma * lam).astype(np.float32)
+    carry[:-1] *= valid[1:]
+    advantage = np.empty_like(delta)
+    trace = np.zeros(delta.shape[1], dtype=np.float32)
+    for t in range(len(delta) - 1, -1, -1):
+        trace = delta[t] + carry[t] * trace
+        advantage[t] = trace
+    return advantage

@@ -1,0 +1,25 @@
+"""One seed becomes many that do not overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of everything random in a run; each has a generator of its own, and no global one is touched."""
+
+    weights: int
+    actions: int
+    minibatches: int
+    environments: int
+    evaluation: int
+    afterwards: int
+    """For evaluations that a user asks for when the run is over: episodes that chose nothing."""
+
+    @classmethod
+    def from_run(cls, seed: int) -> Seeds:
+        """All of them from ``run.seed``; 31 bits each, since old environments take no more."""
+        return cls(*(int(word) >> 1 for word in np.random.SeedSequence(seed).generate_state(6)))

@@ -65,7 +65,9 @@ def _attribute(module: Any, attribute: str, name: str) -> Factory:
     factory = getattr(module, attribute, None)
     if not callable(factory):
         public = sorted(key for key, value in vars(module).items() if callable(value) and not key.startswith("_"))
-        raise UnknownEnvironment(f"{name!r}: no callable {attribute!r} there. Callables found: {', '.join(public) or 'none'}.")
+        raise UnknownEnvironment(
+            f"{name!r}: no callable {attribute!r} there. Callables found: {', '.join(public) or 'none'}."
+        )
     return factory  # type: ignore[no-any-return]
 
 

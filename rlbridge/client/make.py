@@ -7,17 +7,60 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from rlbridge.client.env import RemoteEnv
+from rlbridge.client.target import is_remote
+from rlbridge.client.vector_env import RemoteVectorEnv
 from rlbridge.entry_point import resolve_factory
 
 
 def make(target: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
-    """Make a single environment from a target string (local names only, for the moment)."""
+    """A single environment.
+
+    Args:
+        target: ``grpc://host:port[/environment]``, ``unix:///path``, a Gymnasium id, ``module:factory`` or
+            ``file.py:factory``.
+        kwargs: those of ``RemoteEnv`` for a remote target, the factory's own for a local one.
+
+    Raises:
+        BadTarget, UnknownEnvironment: the string leads nowhere.
+        rlbridge.wire.errors.BridgeError: the server cannot be reached, or refuses.
+
+    Example:
+        >>> env = make("CartPole-v1")
+        >>> observation, info = env.reset(seed=0)
+        >>> observation.shape
+        (4,)
+    """
+    if is_remote(target):
+        return RemoteEnv(target, **kwargs)
     return resolve_factory(target)(**kwargs)  # type: ignore[no-any-return]
 
 
 def make_vec(
-    target: str, num_envs: int, *, autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP, **kwargs: Any
+    target: str,
+    num_envs: int,
+    *,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    copy: bool = True,
+    **kwargs: Any,
 ) -> VectorEnv[Any, Any, Any]:
-    """Make a batch of environments from a target string (local names only, for the moment)."""
+    """A batch of environments; the same numbers for the same seed, wherever they run.
+
+    Args:
+        target: as for ``make``.
+        num_envs: at least 1.
+        autoreset_mode: one of Gymnasium's three.
+        copy: give writable arrays. False saves a copy: read-only views of a message, or arrays that the next step
+            overwrites.
+        kwargs: those of ``RemoteVectorEnv`` for a remote target, the factory's own for a local one.
+
+    Raises:
+        BadTarget, UnknownEnvironment: the string leads nowhere.
+        rlbridge.wire.errors.BridgeError: the server cannot be reached, or refuses.
+    """
+    if is_remote(target):
+        return RemoteVectorEnv(target, num_envs, autoreset_mode=autoreset_mode, copy=copy, **kwargs)
     factory = resolve_factory(target)
-    return SyncVectorEnv([lambda: factory(**kwargs) for _ in range(num_envs)], autoreset_mode=autoreset_mode)
+    return SyncVectorEnv(
+        [lambda: factory(**kwargs) for _ in range(num_envs)], autoreset_mode=AutoresetMode(autoreset_mode), copy=copy
+    )

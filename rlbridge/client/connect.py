@@ -1,0 +1,49 @@
+"""From a target string to an open session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlbridge.client.grpc_link import GrpcLink
+from rlbridge.client.link import Link
+from rlbridge.client.session import ClientSession
+from rlbridge.client.target import Target, parse_target
+from rlbridge.v1 import env_pb2
+from rlbridge.wire import PROTOCOL_VERSION
+
+DEFAULT_TIMEOUT = 60.0
+DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+
+def open_link(target: Target, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> Link:
+    """The link that a target's scheme asks for. Nothing is sent yet."""
+    return GrpcLink(target, max_message_bytes)
+
+
+def open_session(target: str, *, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES, **options: Any) -> ClientSession:
+    """Connect to a target and open a session there; ``options`` are those of ``ClientSession``.
+
+    Raises:
+        BadTarget: the string is no remote target.
+        BridgeError: no server there, or it refuses; see ``ClientSession``.
+    """
+    parsed = parse_target(target)
+    link = open_link(parsed, max_message_bytes)
+    return ClientSession(
+        link, parsed.text, environment=parsed.environment, max_message_bytes=max_message_bytes, **options
+    )
+
+
+def describe(target: str, timeout: float = 10.0) -> tuple[env_pb2.DescribeResponse, env_pb2.SpacesResponse]:
+    """What a server says of itself, and the spaces of the target's environment, without opening a session.
+
+    Raises:
+        BadTarget, BridgeError: as ``open_session``.
+    """
+    parsed = parse_target(target)
+    link = open_link(parsed)
+    try:
+        server = link.call(env_pb2.DescribeRequest(protocol_versions=[PROTOCOL_VERSION]), timeout)
+        return server, link.call(env_pb2.SpacesRequest(environment=parsed.environment), timeout)
+    finally:
+        link.close()

@@ -1,0 +1,35 @@
+"""All that a client knows of a transport."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from rlbridge.v1 import env_pb2
+
+
+class Link(Protocol):
+    """One way to reach a host: ``GrpcLink`` over the network, ``LocalLink`` in this process."""
+
+    def call(self, request: Any, timeout: float) -> Any:
+        """A control request (describe, spaces, open, close) and its answer.
+
+        Raises:
+            Unavailable: nothing answers there.
+            DeadlineExceeded: no answer within ``timeout`` seconds.
+            ProtocolMismatch: what answers is not an environment server.
+            BridgeError: the host's own refusal.
+        """
+
+    def send(self, request: env_pb2.ExchangeRequest) -> None:
+        """Start a request on the hot path; requests are answered in order."""
+
+    def receive(self, timeout: float) -> env_pb2.ExchangeResponse:
+        """The answer to the oldest request not yet answered.
+
+        Raises:
+            Unavailable: the connection broke.
+            DeadlineExceeded: no answer within ``timeout`` seconds.
+        """
+
+    def close(self) -> None:
+        """Let the connection go. Idempotent."""

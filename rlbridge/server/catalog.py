@@ -1,0 +1,202 @@
+"""The environments a server offers: from a Gymnasium id, ``module:factory``, a serve.yaml, or a folder with one."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium
+import yaml
+from gymnasium.vector import AutoresetMode
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rlbridge.entry_point import Factory, UnknownEnvironment, resolve_factory
+from rlbridge.server.actions import ActionBounds
+from rlbridge.server.environment import Environment
+from rlbridge.server.native import NativeBatch
+from rlbridge.server.rows import EnvironmentRows
+from rlbridge.server.single import SingleEnvironment
+from rlbridge.wire.errors import RemoteEnvError, Unsupported
+
+ALL_MODES = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
+
+
+class EnvironmentFile(BaseModel):
+    """One environment in a serve.yaml."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    env: str = Field(description="A Gymnasium id, module:factory, or file.py:factory next to this file.")
+    name: str | None = Field(None, description="What clients call it; default: taken from env.")
+    summary: str = Field("", description="One line for people.")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="Passed to the factory.")
+    vectorization: Literal["rows", "native"] = Field(
+        "rows", description="native: batches come from Gymnasium's vector_entry_point, or from `vector`."
+    )
+    vector: str | None = Field(None, description="With native: module:factory called with num_envs=N.")
+    action_bounds: ActionBounds = Field("refuse", description="Numbers outside a Box: refuse, clip or ignore.")
+
+
+class ServeFile(BaseModel):
+    """A serve.yaml with several environments; one with a single environment is an ``EnvironmentFile``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    envs: list[EnvironmentFile] = Field(min_length=1)
+
+
+@dataclass
+class Offer:
+    """One environment on offer.
+
+    Attributes:
+        name: what clients ask for.
+        factory: makes one environment.
+        make_batch: makes a native batch of ``num_envs``, or None.
+        kwargs: for both.
+        bounds: see ``ActionReader``.
+    """
+
+    name: str
+    factory: Factory
+    summary: str = ""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    make_batch: Factory | None = None
+    bounds: ActionBounds = "refuse"
+    modes: tuple[AutoresetMode, ...] = ALL_MODES
+
+    def make(self, render_mode: str | None = None) -> Any:
+        """One environment.
+
+        Raises:
+            Unsupported: it cannot render in that mode.
+            RemoteEnvError: its factory raised.
+        """
+        return self._call(self.factory, render_mode)
+
+    def _call(self, factory: Factory, render_mode: str | None, **more: Any) -> Any:
+        kwargs = dict(self.kwargs)
+        if render_mode:
+            if not _accepts(factory, "render_mode"):
+                raise Unsupported(f"environment {self.name!r} takes no render_mode")
+            kwargs["render_mode"] = render_mode
+        try:
+            return factory(**kwargs, **more)
+        except Exception as error:
+            raise RemoteEnvError(f"making environment {self.name!r} raised {type(error).__name__}: {error}") from error
+
+    def build(
+        self, num_envs: int, mode: AutoresetMode | None, render_mode: str | None, show_tracebacks: bool
+    ) -> Environment:
+        """The environment of a session: one, a batch of rows, or a native batch.
+
+        Raises:
+            Unsupported: a mode that this environment cannot do.
+        """
+        if num_envs == 0:
+            return SingleEnvironment(functools.partial(self.make, render_mode), self.bounds, show_tracebacks)
+        if self.make_batch is None:
+            make = functools.partial(self.make, render_mode)
+            return EnvironmentRows(make, num_envs, mode or ALL_MODES[0], self.bounds, show_tracebacks)
+        batch = NativeBatch(
+            functools.partial(self._call, self.make_batch, render_mode, num_envs=num_envs), self.bounds, show_tracebacks
+        )
+        if mode is not None and mode is not batch.autoreset_mode:
+            batch.close()
+            native = batch.autoreset_mode.value if batch.autoreset_mode else "no autoreset"
+            raise Unsupported(
+                f"environment {self.name!r} is a native batch that only does {native}, not {mode.value}. "
+                "Ask for that mode, or serve it with vectorization: rows.",
+                supported=native,
+            )
+        return batch
+
+    def check(self) -> gymnasium.Env[Any, Any]:
+        """Make one environment, to fail at the start rather than at the first client; the caller closes it."""
+        env = self.make()
+        if not hasattr(env, "observation_space") or not hasattr(env, "action_space"):
+            raise UnknownEnvironment(
+                f"{self.name!r} made a {type(env).__name__}, which has no observation_space and action_space: "
+                "the factory must return a gymnasium.Env"
+            )
+        return env  # type: ignore[no-any-return]
+
+
+def _accepts(factory: Callable[..., Any], parameter: str) -> bool:
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return True
+    return parameter in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def load_catalog(source: str, action_bounds: ActionBounds | None = None) -> list[Offer]:
+    """The offers behind what a user types after ``rlbridge serve``.
+
+    Args:
+        source: a Gymnasium id, ``module:factory``, a serve.yaml, or a folder that holds one.
+        action_bounds: overrides what the file says.
+
+    Raises:
+        UnknownEnvironment: it leads nowhere, or the file is not valid; the message says where and why.
+    """
+    path = Path(source)
+    if path.is_dir():
+        path = path / "serve.yaml"
+        if not path.is_file():
+            raise UnknownEnvironment(f"the folder {source!r} holds no serve.yaml")
+    if path.suffix in (".yaml", ".yml"):
+        entries = _read_file(path)
+        folder = path.parent
+    else:
+        entries, folder = [EnvironmentFile(env=source)], Path.cwd()  # type: ignore[call-arg]
+    offers = [_offer(entry, folder, action_bounds or entry.action_bounds) for entry in entries]
+    names = [offer.name for offer in offers]
+    if len(set(names)) != len(names):
+        raise UnknownEnvironment(f"{source!r} offers the same name twice: {', '.join(names)}")
+    return offers
+
+
+def _read_file(path: Path) -> list[EnvironmentFile]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UnknownEnvironment(f"cannot read {str(path)!r}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UnknownEnvironment(f"{str(path)!r} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UnknownEnvironment(f"{str(path)!r} must hold a mapping with env: or envs:")
+    try:
+        if "envs" in content:
+            return ServeFile.model_validate(content).envs
+        return [EnvironmentFile.model_validate(content)]
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        allowed = ", ".join(EnvironmentFile.model_fields)
+        raise UnknownEnvironment(
+            f"{str(path)!r} is not a valid serve file:\n" + "\n".join(lines) + f"\nKeys of an environment: {allowed}"
+        ) from error
+
+
+def _offer(entry: EnvironmentFile, folder: Path, bounds: ActionBounds) -> Offer:
+    make_batch = None
+    if entry.vector is not None:
+        make_batch = resolve_factory(entry.vector, folder)
+    elif entry.vectorization == "native":
+        make_batch = functools.partial(gymnasium.make_vec, entry.env, vectorization_mode="vector_entry_point")
+    return Offer(
+        name=entry.name or _default_name(entry.env),
+        factory=resolve_factory(entry.env, folder),
+        summary=entry.summary,
+        kwargs=entry.kwargs,
+        make_batch=make_batch,
+        bounds=bounds,
+    )
+
+
+def _default_name(env: str) -> str:
+    return env if env in gymnasium.registry else env.rpartition(":")[2].rpartition("/")[2]

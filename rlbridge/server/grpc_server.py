@@ -1,0 +1,196 @@
+"""The gRPC face of a host: it translates calls and errors, and knows nothing of environments."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from rlbridge.server.host import Host
+from rlbridge.server.session import Request, Response
+from rlbridge.v1 import env_pb2, env_pb2_grpc, rollout_pb2, rollout_pb2_grpc
+from rlbridge.wire.errors import BridgeError, Unimplemented, decode_error, encode_error
+
+_SERVICES = tuple(
+    file.DESCRIPTOR.services_by_name[name].full_name
+    for file, name in ((env_pb2, "EnvService"), (rollout_pb2, "RolloutService"))
+)
+_STATUS = {code.value[0]: code for code in grpc.StatusCode}
+ERROR_TRAILER = "rlbridge-error-bin"
+_TRAILER_BYTES = 4000  # HTTP/2 peers commonly refuse more than 8 KiB of headers
+
+Req = TypeVar("Req")
+Res = TypeVar("Res")
+
+
+class PortTaken(OSError):
+    """The address cannot be bound; the message says which and why."""
+
+
+class GrpcServer:
+    """Serves a host over gRPC.
+
+    Threads: a stream holds one for as long as it is open, so there are two for every session that may be (a new
+    stream may come before the old one is known to be dead) and some for the unary calls. A call beyond that is
+    refused at once with RESOURCE_EXHAUSTED; none waits in silence.
+    """
+
+    def __init__(self, host: Host) -> None:
+        threads = 2 * host.limits.max_sessions + 16
+        limit = host.limits.max_message_bytes
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rlbridge-grpc"),
+            maximum_concurrent_rpcs=threads,
+            options=[
+                ("grpc.so_reuseport", 0),  # or a second server could share the port, in silence
+                ("grpc.max_receive_message_length", limit),
+                ("grpc.max_send_message_length", limit),
+            ],
+        )
+        env_pb2_grpc.add_EnvServiceServicer_to_server(_EnvService(host), self._server)
+        rollout_pb2_grpc.add_RolloutServiceServicer_to_server(rollout_pb2_grpc.RolloutServiceServicer(), self._server)
+        self._health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        for service in ("", *_SERVICES[:1]):
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+
+    def bind_tcp(self, host: str, port: int) -> int:
+        """Listen on a TCP port, 0 for a free one; returns the port.
+
+        Raises:
+            PortTaken: somebody else listens there, or the address is not this machine's.
+        """
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            return int(self._server.add_insecure_port(address))
+        except RuntimeError as error:
+            raise PortTaken(f"cannot listen on {address}: {_bind_problem(host, port)}. Try port 0.") from error
+
+    def bind_unix(self, path: str) -> None:
+        """Listen on a unix socket; a stale file of a dead server is replaced.
+
+        Raises:
+            PortTaken: a server answers there, or the folder is missing.
+        """
+        if os.path.exists(path) and _answers(path):  # grpc would take the path from the living server
+            raise PortTaken(f"cannot listen on {path}: another server answers there")
+        try:
+            self._server.add_insecure_port(f"unix:{path}")
+        except RuntimeError as error:
+            raise PortTaken(f"cannot listen on {path}: does its folder exist, and may you write there?") from error
+
+    def start(self) -> None:
+        """Answer calls from now on."""
+        self._server.start()
+
+    def stop(self, grace: float) -> None:
+        """Refuse new calls, give those under way ``grace`` seconds, end."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(grace).wait(grace + 5.0)
+
+
+def _bind_problem(host: str, port: int) -> str:
+    """Why binding failed, which grpc only writes to its log."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return str(error.strerror or error).lower()
+    return "grpc could not, and gave no reason"
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+        return True
+
+
+class _EnvService(env_pb2_grpc.EnvServiceServicer):
+    """One method a call. Errors become a status and a trailer."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def Describe(self, request: env_pb2.DescribeRequest, context: Any) -> env_pb2.DescribeResponse:
+        return _answer(context, self._host.describe, request)
+
+    def Spaces(self, request: env_pb2.SpacesRequest, context: Any) -> env_pb2.SpacesResponse:
+        return _answer(context, self._host.spaces, request)
+
+    def Open(self, request: env_pb2.OpenRequest, context: Any) -> env_pb2.OpenResponse:
+        return _answer(context, self._host.open, request)
+
+    def Resume(self, request: env_pb2.ResumeRequest, context: Any) -> env_pb2.ResumeResponse:
+        _abort(context, _not_here("Resume"))
+
+    def KeepAlive(self, request: env_pb2.KeepAliveRequest, context: Any) -> env_pb2.KeepAliveResponse:
+        _abort(context, _not_here("KeepAlive"))
+
+    def Close(self, request: env_pb2.CloseRequest, context: Any) -> env_pb2.CloseResponse:
+        return _answer(context, self._host.close, request)
+
+    def Reset(self, request: env_pb2.ResetRequest, context: Any) -> env_pb2.ResetResponse:
+        return _unwrap(context, self._host.execute(Request(reset=request))).reset
+
+    def Step(self, request: env_pb2.StepRequest, context: Any) -> env_pb2.StepResponse:
+        return _unwrap(context, self._host.execute(Request(step=request))).step
+
+    def Render(self, request: env_pb2.RenderRequest, context: Any) -> env_pb2.RenderResponse:
+        return _unwrap(context, self._host.execute(Request(render=request))).render
+
+    def Exchange(self, request_iterator: Iterator[Request], context: Any) -> Iterator[Response]:
+        exchange = self._host.exchange()
+        try:
+            for request in request_iterator:
+                yield exchange.execute(request)
+        finally:
+            exchange.close()
+
+
+class _RolloutService(rollout_pb2_grpc.RolloutServiceServicer):
+    """Part of the contract, not of this server's capabilities."""
+
+    def PutPolicy(self, request_iterator: Any, context: Any) -> rollout_pb2.PutPolicyResponse:
+        _abort(context, _not_here("PutPolicy"))
+
+    def Rollout(self, request: rollout_pb2.RolloutRequest, context: Any) -> Iterator[rollout_pb2.RolloutResponse]:
+        _abort(context, _not_here("Rollout"))
+
+
+def _not_here(call: str) -> Unimplemented:
+    return Unimplemented(f"this server does not have {call}; Describe tells its capabilities")
+
+
+def _answer(context: Any, call: Callable[[Req], Res], request: Req) -> Res:
+    try:
+        return call(request)
+    except BridgeError as error:
+        _abort(context, error)
+
+
+def _unwrap(context: Any, response: Response) -> Response:
+    if response.HasField("error"):
+        _abort(context, decode_error(response.error))
+    return response
+
+
+def _abort(context: Any, error: BridgeError) -> NoReturn:
+    """End a unary call with the error as status, and whole in a trailer."""
+    message = encode_error(error)
+    message.message = message.message[:_TRAILER_BYTES]
+    message.remote_traceback = message.remote_traceback[-_TRAILER_BYTES // 2 :]
+    context.set_trailing_metadata(((ERROR_TRAILER, message.SerializeToString()),))
+    context.abort(_STATUS.get(error.code, grpc.StatusCode.INTERNAL), message.message[:1000])
+    raise AssertionError("abort raises")

@@ -1,0 +1,356 @@
+"""The host: environments behind sessions. All that a transport knows of the server.
+
+A transport authenticates a caller, hands over its requests whole, and sends back what it gets. Every thread of every
+transport may call at the same time.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from gymnasium.vector import AutoresetMode
+
+from rlbridge.server.catalog import Offer
+from rlbridge.server.environment import Environment
+from rlbridge.server.failure import close_quietly
+from rlbridge.server.limits import ServerLimits
+from rlbridge.server.session import Request, Response, Session, error_response
+from rlbridge.v1 import env_pb2
+from rlbridge.version import __version__
+from rlbridge.wire import PROTOCOL_VERSION, BlockCodec, encode_space, encode_value
+from rlbridge.wire.errors import (
+    BridgeError,
+    CapacityExhausted,
+    EnvLost,
+    MessageTooLarge,
+    ProtocolMismatch,
+    SessionExpired,
+    Superseded,
+    Unavailable,
+    UnknownEnvironment,
+    WireError,
+)
+
+log = logging.getLogger("rlbridge.server")
+
+_CAPABILITIES = ("exchange", "render", "reset_mask", "spaces")
+_MODES = {
+    env_pb2.AUTORESET_MODE_NEXT_STEP: AutoresetMode.NEXT_STEP,
+    env_pb2.AUTORESET_MODE_SAME_STEP: AutoresetMode.SAME_STEP,
+    env_pb2.AUTORESET_MODE_DISABLED: AutoresetMode.DISABLED,
+}
+_MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
+_HEADROOM = 4096  # of a message, beside its blocks
+_CLOSE_SECONDS = 5.0
+
+
+class Host:
+    """Offers environments and keeps the sessions.
+
+    Args:
+        offers: the first is the default.
+        limits: what is allowed.
+    """
+
+    def __init__(self, offers: Sequence[Offer], limits: ServerLimits | None = None) -> None:
+        self.limits = limits or ServerLimits()
+        self.epoch = secrets.randbits(64)
+        self._offers = {offer.name: offer for offer in offers}
+        self._probes: dict[str, env_pb2.SpacesResponse] = {}
+        self._render_modes: dict[str, list[str]] = {}
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Session] = {}
+        self._opens: dict[bytes, Future[tuple[Session, env_pb2.OpenResponse]]] = {}
+        self._stopping = threading.Event()
+        for offer in offers:
+            self._probe(offer)
+        threading.Thread(target=self._close_expired, name="rlbridge-leases", daemon=True).start()
+
+    def _probe(self, offer: Offer) -> None:
+        """Make each environment once: a broken one is found before the server says that it serves."""
+        env = offer.check()
+        try:
+            observations, actions = BlockCodec(env.observation_space), BlockCodec(env.action_space)
+            self._probes[offer.name] = env_pb2.SpacesResponse(
+                observation_space=encode_space(env.observation_space),
+                action_space=encode_space(env.action_space),
+                observation_layout=observations.layout(),
+                action_layout=actions.layout(),
+            )
+            self._render_modes[offer.name] = [str(m) for m in (env.metadata or {}).get("render_modes", [])]
+        finally:
+            close_quietly(env)
+
+    # ------------------------------------------------------------------------------------------------- control
+
+    def describe(self, request: env_pb2.DescribeRequest) -> env_pb2.DescribeResponse:
+        """Who this server is and what it offers. Never fails: a client of another version must be able to read it."""
+        common = PROTOCOL_VERSION if PROTOCOL_VERSION in request.protocol_versions else 0
+        return env_pb2.DescribeResponse(
+            protocol_version=common,
+            protocol_versions=[PROTOCOL_VERSION],
+            server=f"rlbridge {__version__}",
+            epoch=self.epoch,
+            capabilities=_CAPABILITIES,
+            limits=env_pb2.Limits(
+                max_sessions=self.limits.max_sessions,
+                open_sessions=len(self._sessions),
+                max_envs=self.limits.max_envs,
+                max_message_bytes=self.limits.max_message_bytes,
+                kept_outcomes=self.limits.kept_outcomes,
+                lease_ms=int(self.limits.lease_seconds * 1000),
+            ),
+            environments=[
+                env_pb2.EnvironmentOffer(
+                    name=offer.name,
+                    summary=offer.summary,
+                    render_modes=self._render_modes[offer.name],
+                    autoreset_modes=[_MODE_NUMBERS[mode] for mode in offer.modes],
+                )
+                for offer in self._offers.values()
+            ],
+        )
+
+    def spaces(self, request: env_pb2.SpacesRequest) -> env_pb2.SpacesResponse:
+        """The spaces of one environment on offer."""
+        return self._probes[self._offer(request.environment).name]
+
+    def open(self, request: env_pb2.OpenRequest) -> env_pb2.OpenResponse:
+        """Make a session, or find the one that this open_key has made already.
+
+        Raises:
+            ProtocolMismatch, UnknownEnvironment, Unsupported, CapacityExhausted, MessageTooLarge, RemoteEnvError,
+            WireError, Unavailable: nothing was opened.
+        """
+        if request.protocol_version != PROTOCOL_VERSION:
+            raise ProtocolMismatch(
+                f"the client speaks protocol version {request.protocol_version}, this server {PROTOCOL_VERSION}. "
+                "Install matching versions of rlbridge on both sides.",
+                expected=PROTOCOL_VERSION,
+                got=request.protocol_version,
+            )
+        if len(request.open_key) < 16:
+            raise WireError(f"open_key has {len(request.open_key)} bytes, at least 16 random ones are needed")
+        with self._lock:
+            known = self._opens.get(request.open_key)
+            if known is None:
+                self._check_capacity(request)
+                opening: Future[tuple[Session, env_pb2.OpenResponse]] = Future()
+                self._opens[request.open_key] = opening
+        if known is not None:
+            return known.result(timeout=self.limits.wait_seconds)[1]
+        try:
+            session, response = self._open(request)
+        except BaseException as error:
+            with self._lock:
+                del self._opens[request.open_key]
+            opening.set_exception(error)
+            raise
+        opening.set_result((session, response))
+        return response
+
+    def _check_capacity(self, request: env_pb2.OpenRequest) -> None:
+        if self._stopping.is_set():
+            raise Unavailable("the server is stopping and opens no new sessions")
+        if len(self._opens) >= self.limits.max_sessions:
+            raise CapacityExhausted(
+                f"{len(self._opens)} of {self.limits.max_sessions} sessions are open. Close one, wait for a lease to "
+                "run out, or serve with a larger --max-sessions.",
+                limit=self.limits.max_sessions,
+                open=len(self._opens),
+            )
+        if request.num_envs > self.limits.max_envs:
+            raise CapacityExhausted(
+                f"{request.num_envs} sub-environments were asked for, this server allows {self.limits.max_envs} a "
+                "session. Ask for fewer, or serve with a larger --max-envs.",
+                limit=self.limits.max_envs,
+                got=request.num_envs,
+            )
+
+    def _open(self, request: env_pb2.OpenRequest) -> tuple[Session, env_pb2.OpenResponse]:
+        offer = self._offer(request.environment)
+        mode = _MODES.get(request.autoreset_mode)
+        environment = offer.build(request.num_envs, mode, request.render_mode or None, self.limits.show_tracebacks)
+        try:
+            largest = _largest_message(environment)
+            self._check_size(offer, environment, largest, request.max_message_bytes)
+            session = Session(environment, self.limits, request)
+            metadata = {key: value for key, value in environment.metadata.items() if key != "autoreset_mode"}
+            response = env_pb2.OpenResponse(
+                session=env_pb2.SessionRef(id=session.id, token=session.token, attachment=session.attachment),
+                epoch=self.epoch,
+                next_seq=session.next_seq,
+                lease_ms=int(session.lease_seconds * 1000),
+                kept_outcomes=self.limits.kept_outcomes,
+                observation_space=encode_space(environment.observations.space),
+                action_space=encode_space(environment.actions.space),
+                observation_layout=environment.observations.layout(),
+                action_layout=environment.actions.layout(),
+                autoreset_mode=_MODE_NUMBERS[environment.autoreset_mode] if environment.autoreset_mode else 0,  # type: ignore[arg-type]
+                largest_message_bytes=largest,
+                metadata=encode_value(metadata),
+                environment=offer.name,
+                render_mode=request.render_mode,
+            )
+        except BaseException:
+            environment.close()
+            raise
+        with self._lock:
+            self._sessions[session.id] = session
+        log.info("session %s opened: %s, num_envs=%d, for %s", session.id, offer.name, request.num_envs, request.client)
+        return session, response
+
+    def _offer(self, name: str) -> Offer:
+        if not name:
+            return next(iter(self._offers.values()))
+        try:
+            return self._offers[name]
+        except KeyError:
+            raise UnknownEnvironment(
+                f"no environment {name!r} is served here; on offer: {', '.join(self._offers)}", name=name
+            ) from None
+
+    def _check_size(self, offer: Offer, environment: Environment, largest: int, client_limit: int) -> None:
+        rows = max(environment.num_envs, 1)
+        limits = [(self.limits.max_message_bytes, "server")] + ([(client_limit, "client")] if client_limit else [])
+        limit, side = min(limits)
+        if largest > limit:
+            raise MessageTooLarge(
+                f"a step of {offer.name!r} with {rows} environment(s) can take {largest} bytes, the {side}'s limit is "
+                f"{limit}. Raise max_message_bytes on the {side}, or use fewer environments a session.",
+                size=largest,
+                limit=limit,
+                side=side,
+            )
+
+    def close(self, request: env_pb2.CloseRequest) -> env_pb2.CloseResponse:
+        """End a session. What is not there is closed already."""
+        try:
+            session = self._session(request.session, request.epoch)
+        except (SessionExpired, EnvLost):
+            return env_pb2.CloseResponse()
+        self._remove(session)
+        return env_pb2.CloseResponse()
+
+    # ------------------------------------------------------------------------------------------------ hot path
+
+    def execute(self, request: Request) -> Response:
+        """Answer one Reset, Step or Render that names its session; an error is an answer, never an exception."""
+        exchange = Exchange(self)
+        try:
+            return exchange.execute(request)
+        finally:
+            exchange.close()
+
+    def exchange(self) -> Exchange:
+        """The host's end of one stream of requests; close it when the stream ends."""
+        return Exchange(self)
+
+    def _session(self, ref: env_pb2.SessionRef, epoch: int) -> Session:
+        if epoch != self.epoch:
+            raise EnvLost(
+                "the server that held this session is gone (it was restarted), and the environment's state with it. "
+                "Open a new session and reset.",
+                expected=self.epoch,
+                got=epoch,
+            )
+        session = self._sessions.get(ref.id)
+        if session is None or not hmac.compare_digest(session.token, ref.token):
+            # One answer for both, so that nobody learns which ids exist.
+            raise SessionExpired(
+                f"no session {ref.id[:40]!r} with this token: it was closed, or its lease of "
+                f"{self.limits.lease_seconds:g} s ran out. Open a new one."
+            )
+        if ref.attachment != session.attachment:
+            raise Superseded(
+                f"session {ref.id} is held by attachment {session.attachment}, this is {ref.attachment}: another "
+                "client has resumed it.",
+                expected=session.attachment,
+                got=ref.attachment,
+            )
+        return session
+
+    # --------------------------------------------------------------------------------------------------- ending
+
+    def _remove(self, session: Session) -> None:
+        with self._lock:
+            if self._sessions.pop(session.id, None) is None:
+                return
+            for key, opening in list(self._opens.items()):
+                if opening.done() and not opening.exception() and opening.result()[0] is session:
+                    del self._opens[key]
+        if not session.close(_CLOSE_SECONDS):
+            log.warning("session %s is still executing; its environment is closed when it returns", session.id)
+
+    def _close_expired(self) -> None:
+        pause = min(max(self.limits.lease_seconds / 4, 0.05), 5.0)
+        while not self._stopping.wait(pause):
+            now = time.monotonic()
+            for session in list(self._sessions.values()):
+                if session.expired(now):
+                    log.info("session %s expired after %g s without a sign", session.id, session.lease_seconds)
+                    self._remove(session)
+
+    def stop(self) -> None:
+        """Close every session, letting the request under way finish. Idempotent."""
+        self._stopping.set()
+        for session in list(self._sessions.values()):
+            self._remove(session)
+
+
+class Exchange:
+    """The host's end of one stream: it remembers the session that the first request named."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._session: Session | None = None
+        self._attachment = 0
+
+    def execute(self, request: Request) -> Response:
+        """Answer one request; an error is an answer, never an exception."""
+        seq = 0
+        try:
+            kind = request.WhichOneof("request")
+            if kind is None:
+                raise WireError("a request has no kind; the peer may speak a newer protocol")
+            body: Any = getattr(request, kind)
+            seq = body.seq
+            if body.HasField("session") or self._session is None or body.epoch != self._host.epoch:
+                session = self._host._session(body.session, body.epoch)
+                self._attach(session)
+            assert self._session is not None
+            if self._attachment != self._session.attachment:
+                raise Superseded(f"session {self._session.id} was resumed by another client")
+            return self._session.execute(request)
+        except BridgeError as error:
+            return error_response(error, seq)
+        except Exception as error:
+            log.exception("a request failed inside the server")
+            return error_response(BridgeError(f"the server failed: {type(error).__name__}: {error}"), seq)
+
+    def _attach(self, session: Session) -> None:
+        if session is not self._session:
+            self.close()
+            session.attach_stream()
+            self._session = session
+        self._attachment = session.attachment
+
+    def close(self) -> None:
+        """The stream has ended; the session lives on for its lease."""
+        if self._session is not None:
+            self._session.detach_stream()
+            self._session = None
+
+
+def _largest_message(environment: Environment) -> int:
+    rows = max(environment.num_envs, 1)
+    copies = 2 if environment.autoreset_mode is AutoresetMode.SAME_STEP else 1  # observation and final observation
+    per_row = copies * environment.observations.nbytes + 8 + 4 + 4  # reward, four flags, a row number
+    return rows * per_row + _HEADROOM

@@ -1,0 +1,287 @@
+"""One session: an environment and the table that makes every step happen exactly once.
+
+The rules are the table above StepRequest in protos/rlbridge/v1/env.proto; ``execute`` is that table.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from typing import Any
+
+from rlbridge.server.environment import Environment, Outcome, ResetCommand
+from rlbridge.server.failure import environment_failure
+from rlbridge.server.limits import ServerLimits
+from rlbridge.v1 import env_pb2
+from rlbridge.wire import decode_value, encode_value
+from rlbridge.wire.errors import (
+    BridgeError,
+    DeadlineExceeded,
+    MessageTooLarge,
+    RemoteEnvError,
+    SequenceConflict,
+    SequenceExpired,
+    SequenceGap,
+    SessionExpired,
+    WireError,
+    encode_error,
+)
+
+Request = env_pb2.ExchangeRequest
+Response = env_pb2.ExchangeResponse
+
+
+class Session:
+    """Executes the numbered requests of one client on one environment.
+
+    Any thread may call ``execute``; requests of a session run one at a time, in the thread that brings them.
+
+    Attributes:
+        id: public name.
+        token: secret that every request must carry.
+        attachment: number of the present holder.
+    """
+
+    def __init__(self, environment: Environment, limits: ServerLimits, request: env_pb2.OpenRequest) -> None:
+        self.id = secrets.token_hex(8)
+        self.token = secrets.token_bytes(16)
+        self.attachment = 1
+        self.environment = environment
+        self.lease_seconds = limits.lease_seconds
+        self._limits = limits
+        self._max_message_bytes = min(limits.max_message_bytes, request.max_message_bytes or limits.max_message_bytes)
+        self._info_keys = _wanted_keys(request)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._next_seq = 1
+        self._kept: OrderedDict[int, tuple[Request, Response]] = OrderedDict()
+        self._last_seen = time.monotonic()
+        self._streams = 0
+        self._streams_lock = threading.Lock()
+
+    # ------------------------------------------------------------------------------------------------ the lease
+
+    def touch(self) -> None:
+        """The client has shown itself: the lease starts anew."""
+        self._last_seen = time.monotonic()
+
+    def attach_stream(self) -> None:
+        """A stream of this session is open; the session does not expire while one is."""
+        with self._streams_lock:
+            self._streams += 1
+        self.touch()
+
+    def detach_stream(self) -> None:
+        """The stream is gone, the session stays for its lease."""
+        with self._streams_lock:
+            self._streams -= 1
+        self.touch()
+
+    def expired(self, now: float) -> bool:
+        """Whether the lease ran out: no stream, no request under way, and no sign for ``lease_seconds``."""
+        return not self._streams and not self._lock.locked() and now - self._last_seen > self.lease_seconds
+
+    # ------------------------------------------------------------------------------------------------ execution
+
+    @property
+    def next_seq(self) -> int:
+        """The number that the next new request must carry."""
+        return self._next_seq
+
+    def execute(self, request: Request) -> Response:
+        """Answer one request according to the table; an error is an answer, never an exception."""
+        body = _body(request)
+        try:
+            if not self._lock.acquire(timeout=self._limits.wait_seconds):
+                raise DeadlineExceeded(
+                    f"another request of this session has been executing for more than "
+                    f"{self._limits.wait_seconds:g} s. The environment is slow or stuck; repeat the request later.",
+                    limit=self._limits.wait_seconds,
+                )
+            try:
+                return self._execute_in_turn(request, body)
+            finally:
+                self._lock.release()
+        except BridgeError as error:
+            return error_response(error, getattr(body, "seq", 0))
+        finally:
+            self.touch()
+
+    def _execute_in_turn(self, request: Request, body: Any) -> Response:
+        if self._closed:
+            raise SessionExpired(f"session {self.id} is closed. Open a new one.")
+        seq = body.seq
+        if seq == self._next_seq:
+            response = self._outcome(body)  # raises where nothing was touched: then the number is not used up
+            self._next_seq += 1
+            self._kept[seq] = (request, response)
+            if len(self._kept) > self._limits.kept_outcomes:
+                self._kept.popitem(last=False)
+            return response
+        if seq > self._next_seq:
+            raise SequenceGap(
+                f"request {seq} arrived where {self._next_seq} is expected: one before it was lost or refused. "
+                f"Send {self._next_seq}.",
+                expected=self._next_seq,
+                got=seq,
+            )
+        return self._replay(request, seq)
+
+    def _replay(self, request: Request, seq: int) -> Response:
+        kept = self._kept.get(seq)
+        if kept is None:
+            raise SequenceExpired(
+                f"request {seq} was executed, but only the last {self._limits.kept_outcomes} outcomes are kept "
+                f"(now {', '.join(map(str, self._kept)) or 'none'}); its answer is gone.",
+                oldest=next(iter(self._kept), self._next_seq),
+                got=seq,
+            )
+        first, outcome = kept
+        if _content(first) != _content(request):
+            raise SequenceConflict(
+                f"request {seq} was executed with other content. Two clients share this session, or one lost count.",
+                seq=seq,
+            )
+        again = Response()
+        again.CopyFrom(outcome)
+        kind = again.WhichOneof("response")
+        if kind != "error":
+            getattr(again, str(kind)).replayed = True
+        return again
+
+    def _outcome(self, body: Any) -> Response:
+        """Execute a new request. Raises only where the environment was not touched."""
+        started = time.perf_counter_ns()
+        try:
+            result = self._run(body)
+        except RemoteEnvError as error:  # the environment was touched: this is an outcome, and it is kept
+            return error_response(error, body.seq)
+        except BridgeError:
+            raise
+        except Exception as error:
+            return error_response(environment_failure("its answer", error, self._limits.show_tracebacks), body.seq)
+        elapsed = time.perf_counter_ns() - started
+        try:
+            return self._checked_size(self._packed(body, result, elapsed), body.seq)
+        except Exception as error:
+            what = f"the request was executed, but its answer cannot be sent: {error}"
+            return error_response(RemoteEnvError(what), body.seq)
+
+    def _run(self, body: Any) -> Any:
+        if isinstance(body, env_pb2.StepRequest):
+            return self.environment.step(list(body.action))
+        if isinstance(body, env_pb2.RenderRequest):
+            return self.environment.render()
+        command = ResetCommand(
+            seed=body.seed if body.HasField("seed") else None,
+            row_seeds=[row.seed if row.HasField("seed") else None for row in body.row_seeds] or None,
+            options=_options(body),
+            mask=[bool(byte) for byte in body.reset_mask] or None,
+        )
+        return self.environment.reset(command)
+
+    def _packed(self, body: Any, result: Any, elapsed: int) -> Response:
+        if isinstance(body, env_pb2.RenderRequest):
+            return Response(render=env_pb2.RenderResponse(seq=body.seq, frame=encode_value(result)))
+        outcome: Outcome = result
+        if isinstance(body, env_pb2.ResetRequest):
+            reset = env_pb2.ResetResponse(seq=body.seq, observation=outcome.observation, env_ns=elapsed)
+            self._fill_info(reset, outcome)
+            return Response(reset=reset)
+        step = env_pb2.StepResponse(
+            seq=body.seq,
+            observation=outcome.observation,
+            reward=outcome.reward,
+            terminated=outcome.terminated,
+            truncated=outcome.truncated,
+            env_ns=elapsed,
+        )
+        if outcome.valid:
+            step.valid = outcome.valid
+        if outcome.was_reset:
+            step.was_reset = outcome.was_reset
+        if outcome.final_rows:
+            step.final_rows.extend(outcome.final_rows)
+            step.final_observation.extend(outcome.final_observation)
+        self._fill_info(step, outcome)
+        return Response(step=step)
+
+    def _fill_info(self, message: env_pb2.StepResponse | env_pb2.ResetResponse, outcome: Outcome) -> None:
+        info = outcome.info
+        if self._info_keys is not None:
+            info = {key: value for key, value in info.items() if key in self._info_keys}
+        if info:
+            message.info.CopyFrom(encode_value(info))
+
+    def _checked_size(self, response: Response, seq: int) -> Response:
+        # Only infos, frames and variable leaves can exceed what Open has checked, but one look costs little.
+        size = response.ByteSize()
+        if size <= self._max_message_bytes:
+            return response
+        kind = response.WhichOneof("response")
+        return error_response(
+            MessageTooLarge(
+                f"the answer to this {kind} has {size} bytes, the limit is {self._max_message_bytes}. The {kind} was "
+                "executed. Raise the limit on both sides, or ask for fewer infos.",
+                size=size,
+                limit=self._max_message_bytes,
+            ),
+            seq,
+        )
+
+    # ---------------------------------------------------------------------------------------------------- close
+
+    def close(self, wait_seconds: float) -> bool:
+        """Close the environment once the request under way is done; False if that takes longer than allowed.
+
+        Then the session is marked closed all the same, and the environment is closed by whoever comes last.
+        """
+        self._closed = True
+        if not self._lock.acquire(timeout=wait_seconds):
+            threading.Thread(target=self._close_when_free, name=f"close-{self.id}", daemon=True).start()
+            return False
+        try:
+            self.environment.close()
+        finally:
+            self._lock.release()
+        return True
+
+    def _close_when_free(self) -> None:
+        with self._lock:
+            self.environment.close()
+
+
+def _body(request: Request) -> Any:
+    kind = request.WhichOneof("request")
+    return getattr(request, kind) if kind else None
+
+
+def _content(request: Request) -> bytes:
+    """What makes two requests the same: everything but who is speaking."""
+    copy = Request()
+    copy.CopyFrom(request)
+    _body(copy).ClearField("session")
+    return copy.SerializeToString(deterministic=True)
+
+
+def error_response(error: BridgeError, seq: int) -> Response:
+    """An error as an answer to the request ``seq``."""
+    return Response(error=encode_error(error), error_seq=seq)
+
+
+def _options(body: env_pb2.ResetRequest) -> dict[str, Any] | None:
+    if not body.HasField("options"):
+        return None
+    options = decode_value(body.options)
+    if not isinstance(options, dict):
+        raise WireError(f"reset options must be a map, got {type(options).__name__}")
+    return options
+
+
+def _wanted_keys(request: env_pb2.OpenRequest) -> frozenset[str] | None:
+    if not request.HasField("infos"):
+        return None
+    keys = request.infos.keys
+    return frozenset(keys) | frozenset(f"_{key}" for key in keys)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
 from typing import Any
 
 import grpc
 
+from rlbridge.client.grpc_stream import Stream, open_stream
 from rlbridge.client.target import Target
 from rlbridge.v1 import env_pb2, env_pb2_grpc
 from rlbridge.wire.errors import (
@@ -53,7 +51,7 @@ class GrpcLink:
             env_pb2.CloseRequest: stub.Close,
         }
         self._exchange = stub.Exchange
-        self._stream: _Stream | None = None
+        self._stream: Stream | None = None
 
     def call(self, request: Any, timeout: float) -> Any:
         try:
@@ -63,7 +61,7 @@ class GrpcLink:
 
     def send(self, request: env_pb2.ExchangeRequest) -> None:
         if self._stream is None:
-            self._stream = _Stream(self._exchange)
+            self._stream = open_stream(self._channel, self._exchange)
         self._stream.send(request)
 
     def receive(self, timeout: float) -> env_pb2.ExchangeResponse:
@@ -114,57 +112,3 @@ def _speaks_otherwise(text: str) -> bool:
     """Whether grpc's words for an UNAVAILABLE peer mean that it did answer, in another protocol."""
     words = ("http1", "http/1", "http2", "http/2", "ssl", "settings frame", "parsing", "protocol")
     return any(word in text.lower() for word in words)
-
-
-class _Stream:
-    """The hot path: requests out of a queue, answers read by the thread that wants them.
-
-    grpc's reading has no deadline of its own for a single answer, so a watchdog cancels the stream when one is
-    overdue; the reader then sees CANCELLED.
-    """
-
-    def __init__(self, exchange: Any) -> None:
-        self._requests: queue.SimpleQueue[env_pb2.ExchangeRequest | None] = queue.SimpleQueue()
-        self._answers = exchange(iter(self._requests.get, None))
-        self._deadline = float("inf")
-        self._done = threading.Event()
-        threading.Thread(target=self._watch, name="rlbridge-deadline", daemon=True).start()
-
-    def send(self, request: env_pb2.ExchangeRequest) -> None:
-        self._requests.put(request)
-
-    def receive(self, timeout: float) -> env_pb2.ExchangeResponse:
-        self._deadline = time.monotonic() + timeout
-        try:
-            return next(self._answers)  # type: ignore[no-any-return]
-        except StopIteration:
-            raise _Ended from None
-        finally:
-            self._deadline = float("inf")
-
-    def close(self) -> None:
-        self._done.set()
-        self._requests.put(None)
-        self._answers.cancel()
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.2):
-            if time.monotonic() > self._deadline:
-                self._answers.cancel()
-                return
-
-
-class _Ended(grpc.RpcError):  # type: ignore[misc]
-    """The server ended the stream in good order, which it only does when it stops."""
-
-    @staticmethod
-    def trailing_metadata() -> tuple[()]:
-        return ()
-
-    @staticmethod
-    def code() -> grpc.StatusCode:
-        return grpc.StatusCode.UNAVAILABLE
-
-    @staticmethod
-    def details() -> str:
-        return "the server ended the stream"

@@ -68,6 +68,7 @@ class ClientSession:
         self.timeout = timeout
         self._closed = False
         self._pending = False
+        self._introduce = True
         self._lock = threading.Lock()
         try:
             self.server = self._handshake()
@@ -112,7 +113,8 @@ class ClientSession:
 
     def reset(self, request: env_pb2.ResetRequest) -> env_pb2.ResetResponse:
         """Reset and wait. Raises what ``receive`` raises."""
-        self.send(env_pb2.ExchangeRequest(reset=request))
+        message = env_pb2.ExchangeRequest(reset=request)
+        self._send(message, message.reset)
         return self.receive().reset
 
     def step(self, action: list[bytes]) -> env_pb2.StepResponse:
@@ -122,23 +124,25 @@ class ClientSession:
 
     def render(self) -> Any:
         """The rendered frame. Raises what ``receive`` raises."""
-        request = env_pb2.RenderRequest()
-        self.send(env_pb2.ExchangeRequest(render=request))
+        message = env_pb2.ExchangeRequest(render=env_pb2.RenderRequest())
+        self._send(message, message.render)
         return decode_value(self.receive().render.frame)
 
     def send_step(self, action: list[bytes]) -> None:
         """Start a step; its answer is for ``receive``."""
-        request = env_pb2.ExchangeRequest(step=env_pb2.StepRequest(action=action))
-        self.send(request)
+        request = env_pb2.ExchangeRequest()
+        request.step.action.extend(action)
+        self._send(request, request.step)
 
-    def send(self, request: env_pb2.ExchangeRequest) -> None:
-        """Number a request and start it."""
+    def _send(self, request: env_pb2.ExchangeRequest, body: Any) -> None:
+        """Number a request and start it; ``body`` is the one of its parts that is set."""
         if self._closed:
             raise SessionExpired(f"this environment ({self.where}) is closed; make a new one")
         if self._pending:
             raise RequestPending("a request is under way: receive its answer first")
-        body = getattr(request, str(request.WhichOneof("request")))
-        body.session.CopyFrom(self._reference)
+        if self._introduce:  # the stream remembers who is speaking
+            body.session.CopyFrom(self._reference)
+            self._introduce = False
         body.seq, body.epoch = self._next_seq, self._epoch
         self._link.send(request)
         self._pending = True
@@ -164,8 +168,9 @@ class ClientSession:
             raise error
         if kind is None:
             raise WireError("an answer has no kind; the server may speak a newer protocol")
-        if getattr(response, kind).seq != self._next_seq:
-            raise WireError(f"an answer to request {getattr(response, kind).seq} where {self._next_seq} was asked")
+        seq = getattr(response, kind).seq
+        if seq != self._next_seq:
+            raise WireError(f"an answer to request {seq} where {self._next_seq} was asked")
         self._next_seq += 1
         return response
 

@@ -28,6 +28,7 @@ class ActionReader:
     def __init__(self, codec: BlockCodec, bounds: ActionBounds = "refuse") -> None:
         self._codec = codec
         self._checks = [_LeafCheck(leaf, bounds) for leaf in codec.leaves]
+        self._discrete = _DiscreteAction(codec.space) if isinstance(codec.space, spaces.Discrete) else None
 
     def read(self, blocks: Sequence[bytes]) -> Any:
         """One action, writable.
@@ -35,6 +36,10 @@ class ActionReader:
         Raises:
             InvalidAction: it does not fit the space; the message names the leaf, the element and the range.
         """
+        if self._discrete is not None and len(blocks) == 1:
+            action = self._discrete(blocks[0])
+            if action is not None:
+                return action
         return self._codec.unpack(self._checked(blocks, 1))
 
     def read_rows(self, blocks: Sequence[bytes], n: int) -> list[Any]:
@@ -122,6 +127,22 @@ class _LeafCheck:
                     leaf=leaf.path,
                     row=row,
                 )
+
+
+class _DiscreteAction:
+    """The commonest action, a single integer, without going through arrays (a tenth of the time)."""
+
+    def __init__(self, space: spaces.Discrete) -> None:
+        dtype = np.dtype(space.dtype)
+        self._make = dtype.type
+        self._nbytes = dtype.itemsize
+        self._signed = dtype.kind == "i"
+        self._first, self._last = int(space.start), int(space.start) + int(space.n) - 1
+
+    def __call__(self, block: bytes) -> Any:
+        """The action, or None where there is something wrong with it: then the general way finds the words."""
+        value = int.from_bytes(block, "little", signed=self._signed)
+        return self._make(value) if len(block) == self._nbytes and self._first <= value <= self._last else None
 
 
 def _limits(leaf: FixedLeaf) -> tuple[Any, Any]:

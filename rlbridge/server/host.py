@@ -328,7 +328,7 @@ class Exchange:
             assert self._session is not None
             if self._attachment != self._session.attachment:
                 raise Superseded(f"session {self._session.id} was resumed by another client")
-            return self._session.execute(request)
+            return self._session.execute(request, body)
         except BridgeError as error:
             return error_response(error, seq)
         except Exception as error:

@@ -90,9 +90,11 @@ class Session:
         """The number that the next new request must carry."""
         return self._next_seq
 
-    def execute(self, request: Request) -> Response:
-        """Answer one request according to the table; an error is an answer, never an exception."""
-        body = _body(request)
+    def execute(self, request: Request, body: Any) -> Response:
+        """Answer one request according to the table; an error is an answer, never an exception.
+
+        ``body`` is the one of the request's parts that is set.
+        """
         try:
             if not self._lock.acquire(timeout=self._limits.wait_seconds):
                 raise DeadlineExceeded(
@@ -105,7 +107,7 @@ class Session:
             finally:
                 self._lock.release()
         except BridgeError as error:
-            return error_response(error, getattr(body, "seq", 0))
+            return error_response(error, body.seq)
         finally:
             self.touch()
 
@@ -186,18 +188,16 @@ class Session:
         if isinstance(body, env_pb2.RenderRequest):
             return Response(render=env_pb2.RenderResponse(seq=body.seq, frame=encode_value(result)))
         outcome: Outcome = result
+        response = Response()
         if isinstance(body, env_pb2.ResetRequest):
-            reset = env_pb2.ResetResponse(seq=body.seq, observation=outcome.observation, env_ns=elapsed)
-            self._fill_info(reset, outcome)
-            return Response(reset=reset)
-        step = env_pb2.StepResponse(
-            seq=body.seq,
-            observation=outcome.observation,
-            reward=outcome.reward,
-            terminated=outcome.terminated,
-            truncated=outcome.truncated,
-            env_ns=elapsed,
-        )
+            response.reset.seq, response.reset.env_ns = body.seq, elapsed
+            response.reset.observation.extend(outcome.observation)
+            self._fill_info(response.reset, outcome)
+            return response
+        step = response.step  # filled in place: building it apart and setting it would copy it
+        step.seq, step.env_ns = body.seq, elapsed
+        step.observation.extend(outcome.observation)
+        step.reward, step.terminated, step.truncated = outcome.reward, outcome.terminated, outcome.truncated
         if outcome.valid:
             step.valid = outcome.valid
         if outcome.was_reset:
@@ -206,7 +206,7 @@ class Session:
             step.final_rows.extend(outcome.final_rows)
             step.final_observation.extend(outcome.final_observation)
         self._fill_info(step, outcome)
-        return Response(step=step)
+        return response
 
     def _fill_info(self, message: env_pb2.StepResponse | env_pb2.ResetResponse, outcome: Outcome) -> None:
         info = outcome.info
@@ -253,16 +253,11 @@ class Session:
             self.environment.close()
 
 
-def _body(request: Request) -> Any:
-    kind = request.WhichOneof("request")
-    return getattr(request, kind) if kind else None
-
-
 def _content(request: Request) -> bytes:
     """What makes two requests the same: everything but who is speaking."""
     copy = Request()
     copy.CopyFrom(request)
-    _body(copy).ClearField("session")
+    getattr(copy, str(copy.WhichOneof("request"))).ClearField("session")
     return copy.SerializeToString(deterministic=True)
 
 

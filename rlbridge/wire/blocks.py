@@ -44,16 +44,25 @@ class FixedLeaf:
         self.shape: tuple[int, ...] = space.shape
         self.nbytes = math.prod(self.shape) * self.dtype.itemsize
         self._is_scalar = isinstance(space, spaces.Discrete)
+        if self._is_scalar:
+            limits = np.iinfo(self.dtype)
+            self._low, self._high = int(limits.min), int(limits.max)
 
     def layout(self) -> spaces_pb2.LeafLayout:
         return spaces_pb2.LeafLayout(path=self.path, data_type=data_type_of(self.dtype), shape=self.shape)
 
     def pack(self, sample: Any) -> bytes:
+        if type(sample) is int and self._is_scalar and self._low <= sample <= self._high:
+            return sample.to_bytes(self.nbytes, "little", signed=self._low < 0)
         return self._fitted(sample, self.shape).tobytes()
 
     def unpack(self, block: Block, copy: bool) -> Any:
-        array = view_bytes(bytearray(block) if copy else block, self.dtype, self.shape, self._name())
-        return array[()] if self._is_scalar else array
+        if len(block) != self.nbytes:
+            view_bytes(block, self.dtype, self.shape, self._name())  # raises
+        array = np.frombuffer(bytearray(block) if copy else block, self.dtype)
+        if self._is_scalar:
+            return array[0]
+        return array if len(self.shape) == 1 else array.reshape(self.shape)
 
     def pack_batch(self, batch: Any, n: int) -> bytes:
         return self._fitted(batch, (n, *self.shape)).tobytes()

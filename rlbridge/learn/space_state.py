@@ -17,7 +17,8 @@ def space_to_state(space: spaces.Space[Any]) -> dict[str, Any]:
     if isinstance(space, spaces.MultiDiscrete):
         return {"kind": "MultiDiscrete", "nvec": space.nvec, "start": space.start, "dtype": str(space.dtype)}
     if isinstance(space, spaces.MultiBinary):
-        return {"kind": "MultiBinary", "shape": list(space.shape)}
+        n = space.n
+        return {"kind": "MultiBinary", "n": int(n) if isinstance(n, (int, np.integer)) else [int(i) for i in n]}
     if isinstance(space, spaces.Dict):
         parts = [[key, space_to_state(part)] for key, part in space.spaces.items()]
         return {"kind": "Dict", "parts": parts}
@@ -40,7 +41,8 @@ def space_from_state(state: dict[str, Any]) -> spaces.Space[Any]:
     if kind == "MultiDiscrete":
         return spaces.MultiDiscrete(state["nvec"], dtype=np.dtype(state["dtype"]).type, start=state["start"])
     if kind == "MultiBinary":
-        return spaces.MultiBinary(state["shape"])
+        n = state["n"]
+        return spaces.MultiBinary(n if isinstance(n, int) else tuple(n))
     if kind == "Dict":
         return spaces.Dict({key: space_from_state(part) for key, part in state["parts"]})
     if kind == "Tuple":

@@ -14,6 +14,7 @@ from rlbridge.registration import register_remote
 from rlbridge.version import __version__
 
 if TYPE_CHECKING:
+    from rlbridge import errors
     from rlbridge.client import make, make_vec
     from rlbridge.learn import train
     from rlbridge.server import serve
@@ -27,10 +28,12 @@ _HOMES = {
 
 register_remote()
 
-__all__ = ["__version__", "make", "make_vec", "serve", "train"]
+__all__ = ["__version__", "errors", "make", "make_vec", "serve", "train"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return importlib.import_module("rlbridge.errors")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'rlbridge' has no attribute {name!r}")

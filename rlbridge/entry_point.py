@@ -19,7 +19,7 @@ import gymnasium
 Factory = Callable[..., Any]
 
 
-class UnknownEnvironment(ValueError):
+class UnknownFactory(ValueError):
     """The name does not lead to an environment; the message says where the trail ends."""
 
 
@@ -31,7 +31,7 @@ def resolve_factory(name: str, folder: Path | None = None) -> Factory:
         folder: where a relative ``file.py`` is looked for (default: the working directory).
 
     Raises:
-        UnknownEnvironment: nothing is registered or importable under that name.
+        UnknownFactory: nothing is registered or importable under that name.
     """
     module_name, colon, attribute = name.rpartition(":")
     if colon and module_name.endswith(".py"):
@@ -41,9 +41,7 @@ def resolve_factory(name: str, folder: Path | None = None) -> Factory:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise UnknownEnvironment(
-            f"{name!r}: no module {error.name!r}. Is it installed here, or on PYTHONPATH?"
-        ) from error
+        raise UnknownFactory(f"{name!r}: no module {error.name!r}. Is it installed here, or on PYTHONPATH?") from error
     if hasattr(module, attribute):
         return _attribute(module, attribute, name)
     # Gymnasium's own "module:Id-v0": the import registered the id.
@@ -54,7 +52,7 @@ def _gymnasium_factory(env_id: str) -> Factory:
     try:
         gymnasium.spec(env_id)
     except gymnasium.error.Error as error:
-        raise UnknownEnvironment(
+        raise UnknownFactory(
             f"{env_id!r} is not a registered Gymnasium id ({error}). "
             "Give an id, module:factory, file.py:factory, a serve.yaml, or a folder that holds one."
         ) from error
@@ -65,7 +63,7 @@ def _attribute(module: Any, attribute: str, name: str) -> Factory:
     factory = getattr(module, attribute, None)
     if not callable(factory):
         public = sorted(key for key, value in vars(module).items() if callable(value) and not key.startswith("_"))
-        raise UnknownEnvironment(
+        raise UnknownFactory(
             f"{name!r}: no callable {attribute!r} there. Callables found: {', '.join(public) or 'none'}."
         )
     return factory  # type: ignore[no-any-return]
@@ -73,7 +71,7 @@ def _attribute(module: Any, attribute: str, name: str) -> Factory:
 
 def _load_file(path: Path) -> Any:
     if not path.is_file():
-        raise UnknownEnvironment(f"{str(path)!r} does not exist or is not a file.")
+        raise UnknownFactory(f"{str(path)!r} does not exist or is not a file.")
     # A unique module name: two folders may both hold an env.py.
     module_name = f"rlbridge_file_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     if module_name in sys.modules:

@@ -22,7 +22,7 @@ def make(target: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
         kwargs: those of ``RemoteEnv`` for a remote target, the factory's own for a local one.
 
     Raises:
-        BadTarget, UnknownEnvironment: the string leads nowhere.
+        BadTarget, UnknownFactory: the string leads nowhere.
         rlbridge.wire.errors.BridgeError: the server cannot be reached, or refuses.
 
     Example:
@@ -55,7 +55,7 @@ def make_vec(
         kwargs: those of ``RemoteVectorEnv`` for a remote target, the factory's own for a local one.
 
     Raises:
-        BadTarget, UnknownEnvironment: the string leads nowhere.
+        BadTarget, UnknownFactory: the string leads nowhere.
         rlbridge.wire.errors.BridgeError: the server cannot be reached, or refuses.
     """
     if is_remote(target):

@@ -14,7 +14,7 @@ import yaml
 from gymnasium.vector import AutoresetMode
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rlbridge.entry_point import Factory, UnknownEnvironment, resolve_factory
+from rlbridge.entry_point import Factory, UnknownFactory, resolve_factory
 from rlbridge.server.actions import ActionBounds
 from rlbridge.server.environment import Environment
 from rlbridge.server.native import NativeBatch
@@ -119,7 +119,7 @@ class Offer:
         """Make one environment, to fail at the start rather than at the first client; the caller closes it."""
         env = self.make()
         if not hasattr(env, "observation_space") or not hasattr(env, "action_space"):
-            raise UnknownEnvironment(
+            raise UnknownFactory(
                 f"{self.name!r} made a {type(env).__name__}, which has no observation_space and action_space: "
                 "the factory must return a gymnasium.Env"
             )
@@ -142,13 +142,13 @@ def load_catalog(source: str, action_bounds: ActionBounds | None = None) -> list
         action_bounds: overrides what the file says.
 
     Raises:
-        UnknownEnvironment: it leads nowhere, or the file is not valid; the message says where and why.
+        UnknownFactory: it leads nowhere, or the file is not valid; the message says where and why.
     """
     path = Path(source)
     if path.is_dir():
         path = path / "serve.yaml"
         if not path.is_file():
-            raise UnknownEnvironment(f"the folder {source!r} holds no serve.yaml")
+            raise UnknownFactory(f"the folder {source!r} holds no serve.yaml")
     if path.suffix in (".yaml", ".yml"):
         entries = _read_file(path)
         folder = path.parent
@@ -157,7 +157,7 @@ def load_catalog(source: str, action_bounds: ActionBounds | None = None) -> list
     offers = [_offer(entry, folder, action_bounds or entry.action_bounds) for entry in entries]
     names = [offer.name for offer in offers]
     if len(set(names)) != len(names):
-        raise UnknownEnvironment(f"{source!r} offers the same name twice: {', '.join(names)}")
+        raise UnknownFactory(f"{source!r} offers the same name twice: {', '.join(names)}")
     return offers
 
 
@@ -165,11 +165,11 @@ def _read_file(path: Path) -> list[EnvironmentFile]:
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise UnknownEnvironment(f"cannot read {str(path)!r}: {error.strerror}") from error
+        raise UnknownFactory(f"cannot read {str(path)!r}: {error.strerror}") from error
     except yaml.YAMLError as error:
-        raise UnknownEnvironment(f"{str(path)!r} is not valid YAML: {error}") from error
+        raise UnknownFactory(f"{str(path)!r} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
-        raise UnknownEnvironment(f"{str(path)!r} must hold a mapping with env: or envs:")
+        raise UnknownFactory(f"{str(path)!r} must hold a mapping with env: or envs:")
     try:
         if "envs" in content:
             return ServeFile.model_validate(content).envs
@@ -177,7 +177,7 @@ def _read_file(path: Path) -> list[EnvironmentFile]:
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
         allowed = ", ".join(EnvironmentFile.model_fields)
-        raise UnknownEnvironment(
+        raise UnknownFactory(
             f"{str(path)!r} is not a valid serve file:\n" + "\n".join(lines) + f"\nKeys of an environment: {allowed}"
         ) from error
 

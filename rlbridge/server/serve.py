@@ -108,7 +108,7 @@ def serve(
         insecure: allow binds that other machines can reach.
 
     Raises:
-        UnknownEnvironment: the name leads to no environment.
+        UnknownFactory: the name leads to no environment.
         RemoteEnvError: the environment could not be made.
         BindRefused, PortTaken: the address cannot be served.
 

@@ -34,7 +34,7 @@ def serve_process() -> Iterator[Callable[..., tuple[subprocess.Popen, list[str]]
 
     def start(*arguments: str, urls: int = 1) -> tuple[subprocess.Popen, list[str]]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "rlbridge.cli", "serve", *arguments],
+            [sys.executable, "-m", "rlbridge", "serve", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

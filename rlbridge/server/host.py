@@ -35,6 +35,7 @@ from rlbridge.wire.errors import (
     Superseded,
     Unavailable,
     UnknownEnvironment,
+    Unsupported,
     WireError,
 )
 
@@ -84,7 +85,8 @@ class Host:
                 observation_layout=observations.layout(),
                 action_layout=actions.layout(),
             )
-            self._render_modes[offer.name] = [str(m) for m in (env.metadata or {}).get("render_modes", [])]
+            modes = (env.metadata or {}).get("render_modes", [])
+            self._render_modes[offer.name] = [str(mode) for mode in modes if mode != "human"]  # the server's screen
         finally:
             close_quietly(env)
 
@@ -176,6 +178,7 @@ class Host:
 
     def _open(self, request: env_pb2.OpenRequest) -> tuple[Session, env_pb2.OpenResponse]:
         offer = self._offer(request.environment)
+        self._check_render_mode(offer, request.render_mode)
         mode = _MODES.get(request.autoreset_mode)
         environment = offer.build(request.num_envs, mode, request.render_mode or None, self.limits.show_tracebacks)
         try:
@@ -216,6 +219,15 @@ class Host:
             raise UnknownEnvironment(
                 f"no environment {name!r} is served here; on offer: {', '.join(self._offers)}", name=name
             ) from None
+
+    def _check_render_mode(self, offer: Offer, render_mode: str) -> None:
+        offered = self._render_modes[offer.name]
+        if render_mode and render_mode not in offered:
+            raise Unsupported(
+                f"environment {offer.name!r} cannot render {render_mode!r} for a client; it can: "
+                f"{', '.join(offered) or 'nothing'}",
+                got=render_mode,
+            )
 
     def _check_size(self, offer: Offer, environment: Environment, largest: int, client_limit: int) -> None:
         rows = max(environment.num_envs, 1)

@@ -1,0 +1,49 @@
+# Everything a newcomer types. Each target installs what it needs into .venv, to the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test lint bench stubs clean
+
+help:
+	@echo "make demo    serve the factory line over gRPC, train PPO on it, compare with the best fixed rule (2 minutes)"
+	@echo "make test    the whole fast test suite"
+	@echo "make lint    ruff, mypy, the walls between packages, the protos"
+	@echo "make bench   the benchmarks"
+	@echo "make stubs   regenerate the protobuf stubs"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# What training on the factory line takes.
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -c constraints.txt -e ".[train,sim]"
+	@touch $@
+
+# What developing takes.
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -c constraints.txt -e ".[dev]"
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/stream_floor.py
+
+stubs:
+	scripts/make_stubs.sh
+
+clean:
+	rm -rf $(VENV) .stubs build dist

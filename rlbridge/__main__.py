@@ -1,0 +1,5 @@
+"""``python -m rlbridge`` is the ``rlbridge`` command."""
+
+from rlbridge.cli import main
+
+main()

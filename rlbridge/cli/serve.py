@@ -1,0 +1,106 @@
+"""``rlbridge serve ENV``"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from enum import Enum
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from rlbridge.cli.failures import reported
+
+
+class Bounds(str, Enum):
+    """What happens to actions outside a Box."""
+
+    refuse = "refuse"
+    clip = "clip"
+    ignore = "ignore"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("serve", short_help="Serve an environment.")(serve)
+
+
+def serve(
+    env: Annotated[
+        str,
+        typer.Argument(
+            help="A Gymnasium id, module:factory, file.py:factory, a serve.yaml, or a folder that holds one."
+        ),
+    ],
+    bind: Annotated[
+        list[str] | None,
+        typer.Option(help="grpc://HOST:PORT (port 0: a free one) or unix:///PATH; may be given several times."),
+    ] = None,
+    max_sessions: Annotated[int, typer.Option(min=1, help="Sessions open at a time.")] = 64,
+    max_envs: Annotated[int, typer.Option(min=1, help="Sub-environments of one session.")] = 1024,
+    max_message_mib: Annotated[float, typer.Option(min=0.01, help="Largest message, in MiB.")] = 64.0,
+    lease: Annotated[
+        float, typer.Option(min=0.1, help="Seconds without a sign of its client after which a session is closed.")
+    ] = 60.0,
+    action_bounds: Annotated[
+        Bounds | None,
+        typer.Option(help="Numbers outside a Box action space. Default: what serve.yaml says, else refuse."),
+    ] = None,
+    hide_tracebacks: Annotated[
+        bool, typer.Option("--hide-tracebacks", help="Do not send the environment's tracebacks to clients.")
+    ] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Allow a bind that other machines can reach, unprotected.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log sessions as they open and close.")] = False,
+) -> None:
+    """Serve an environment to trainers in other processes, on other machines.
+
+    Prints a line `serving URL` for each bind once it really answers. Ends on Ctrl-C or SIGTERM: requests under way
+    finish, sessions are closed.
+
+    Examples:
+
+      rlbridge serve CartPole-v1
+
+      rlbridge serve my_package.simulator:make --bind grpc://127.0.0.1:0 --bind unix:///run/env.sock
+
+      rlbridge serve env_servers/factory_line
+    """
+    from rlbridge.server import ServerLimits
+    from rlbridge.server import serve as start
+    from rlbridge.server.serve import DEFAULT_BIND
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    limits = ServerLimits(
+        max_sessions=max_sessions,
+        max_envs=max_envs,
+        max_message_bytes=int(max_message_mib * 1024 * 1024),
+        lease_seconds=lease,
+        show_tracebacks=not hide_tracebacks,
+    )
+    stop = threading.Event()
+    with reported():
+        server = start(
+            env,
+            bind or [DEFAULT_BIND],
+            limits=limits,
+            action_bounds=action_bounds.value if action_bounds else None,
+            insecure=insecure,
+        )
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    for url in server.urls:
+        typer.echo(f"serving {url}")
+    while not stop.wait(1.0):
+        pass
+    server.stop()

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from rlbridge.learn.encoding import UnsupportedSpace
 
+_HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+
 
 class Categorical(nn.Module):
     """Independent choices: Discrete, MultiDiscrete and MultiBinary. Raw actions are int64 ``[B, width]``."""
@@ -53,11 +55,14 @@ class Categorical(nn.Module):
     def mode(self, outputs: Tensor) -> Tensor:
         return self._logits(outputs).argmax(-1)
 
-    def log_prob_and_entropy(self, outputs: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """Both ``[B]``, in nats, summed over the choices."""
+    def log_prob(self, outputs: Tensor, raw: Tensor) -> Tensor:
+        """``[B]``, in nats, summed over the choices."""
+        return torch.log_softmax(self._logits(outputs), -1).gather(-1, raw.unsqueeze(-1)).sum((-2, -1))
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        """``[B]``, in nats, summed over the choices."""
         log_probs = torch.log_softmax(self._logits(outputs), -1)
-        chosen = log_probs.gather(-1, raw.unsqueeze(-1)).sum((-2, -1))
-        return chosen, -(log_probs.exp() * log_probs).sum((-2, -1))
+        return -(log_probs.exp() * log_probs).sum((-2, -1))
 
     def to_environment(self, raw: NDArray[Any]) -> NDArray[Any]:
         """``[B, width]`` indices from 0 -> ``[B, *space.shape]`` in the space's own numbering and dtype."""
@@ -101,12 +106,14 @@ class DiagonalGaussian(nn.Module):
     def mode(self, outputs: Tensor) -> Tensor:
         return outputs
 
-    def log_prob_and_entropy(self, outputs: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """Both ``[B]``, in nats and of the raw action, summed over the dimensions."""
+    def log_prob(self, outputs: Tensor, raw: Tensor) -> Tensor:
+        """``[B]``, in nats, of the raw action, summed over the dimensions."""
         z = (raw - outputs) * (-self.log_std).exp()
-        spread = self.log_std.sum() + self.width * 0.5 * math.log(2.0 * math.pi)
-        entropy = (spread + 0.5 * self.width).expand(outputs.shape[0])
-        return -0.5 * z.square().sum(-1) - spread, entropy
+        return -0.5 * z.square().sum(-1) - (self.log_std.sum() + self.width * _HALF_LOG_TWO_PI)
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        """``[B]``, in nats, of the raw action, summed over the dimensions."""
+        return (self.log_std.sum() + self.width * (0.5 + _HALF_LOG_TWO_PI)).expand(outputs.shape[0])
 
     def to_environment(self, raw: NDArray[Any]) -> NDArray[Any]:
         """``[B, width]`` raw -> ``[B, *space.shape]``, scaled, clipped to the bounds, in the space's dtype."""

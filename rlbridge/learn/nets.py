@@ -37,18 +37,21 @@ class MLP(nn.Module):
             widths.append(outputs)
             gains.append(output_gain)
             self.size = outputs
-        self.hidden_layers = len(hidden)
-        self.weights = nn.ParameterList(
-            nn.Parameter(orthogonal(rows, columns, gain, generator))
-            for rows, columns, gain in zip(widths[1:], widths[:-1], gains, strict=True)
-        )
-        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(rows)) for rows in widths[1:])
+        layers = []
+        for layer, gain in enumerate(gains):
+            weight = nn.Parameter(orthogonal(widths[layer + 1], widths[layer], gain, generator))
+            bias = nn.Parameter(torch.zeros(widths[layer + 1]))
+            self.register_parameter(f"weight{layer}", weight)
+            self.register_parameter(f"bias{layer}", bias)
+            layers.append((weight, bias))
+        # Looking parameters up by name would cost as much as a small layer's arithmetic.
+        self.hidden, self.last = layers[: len(hidden)], layers[len(hidden) :]
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+        for weight, bias in self.hidden:
+            x = self.activation(functional.linear(x, weight, bias))
+        for weight, bias in self.last:
             x = functional.linear(x, weight, bias)
-            if layer < self.hidden_layers:
-                x = self.activation(x)
         return x
 
 

@@ -74,7 +74,7 @@ class Policy(nn.Module):
         """
         batched = self.encoder.is_batch(observation)
         rows = self.encoder.batch(observation) if batched else self.encoder.single(observation)[None]
-        outputs = self(torch.from_numpy(rows).to(self.head.weights[0].device))
+        outputs = self(torch.from_numpy(rows).to(next(self.parameters()).device))
         if deterministic:
             raw = self.distribution.mode(outputs)
         else:

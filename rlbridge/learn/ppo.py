@@ -128,7 +128,7 @@ class PPO:
             actions = rollout.action.to(self.device).flatten(0, 1)
             values = self._value(rows).view(rollout.steps + 1, rollout.num_envs).cpu().numpy()
             count = len(actions)
-            log_prob, _ = self._evaluate(rows[:count], actions)
+            log_prob = self.policy.distribution.log_prob(self.policy.head(self.policy.trunk(rows[:count])), actions)
             next_value = values[1:].copy()
             if rollout.final:
                 final = torch.from_numpy(np.stack(list(rollout.final.values()))).to(self.device)
@@ -149,13 +149,14 @@ class PPO:
 
     def _epoch(self, data: Batch, clip: float, measure: bool) -> dict[str, Tensor]:
         """One pass over all transitions, each in exactly one minibatch; metrics as scalar tensors if asked for."""
-        # One permutation an epoch; minibatches are then views.
-        order = torch.randperm(len(data[0]), generator=self.generator).to(self.device)
-        shuffled = [column[order] for column in data]
+        count, size = len(data.rows), self.config.minibatch_size
+        if count > size:
+            # One permutation an epoch; minibatches are then views.
+            order = torch.randperm(count, generator=self.generator).to(self.device)
+            data = Batch(*(column[order] for column in data))
         measured: list[dict[str, Tensor]] = []
-        size = self.config.minibatch_size
-        for start in range(0, len(order), size):
-            minibatch = Batch(*(column[start : start + size] for column in shuffled))
+        for start in range(0, count, size):
+            minibatch = Batch(*(column[start : start + size] for column in data))
             loss, metrics = self.loss(minibatch, clip, measure)
             norm = self.minimiser.step(loss)
             if measure:
@@ -165,34 +166,45 @@ class PPO:
         return {name: torch.stack([m[name] for m in measured]).mean() for name in measured[0]}
 
     def loss(self, batch: Batch, clip: float, measure: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """The clipped surrogate, the value loss and the entropy bonus of one minibatch (equation 9)."""
+        """The clipped surrogate, the value loss and the entropy bonus of one minibatch (equation 9).
+
+        The first result has that loss's gradient, though not its value: that is the metric ``train/loss``.
+        """
         cfg = self.config
         rows, action, old_log_prob, advantage, target, old_value = batch
         if cfg.normalise_advantage:
             variance, mean = torch.var_mean(advantage, correction=0)
             advantage = (advantage - mean) / (variance.sqrt() + 1e-8)
+        distribution = self.policy.distribution
         features = self.policy.trunk(rows)
-        log_prob, entropy = self.policy.distribution.log_prob_and_entropy(self.policy.head(features), action)
-        ratio = (log_prob - old_log_prob).exp()
-        surrogate = torch.min(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage).mean()
+        outputs = self.policy.head(features)
+        log_prob = distribution.log_prob(outputs, action)
+        with torch.no_grad():
+            log_ratio = log_prob - old_log_prob
+            ratio = log_ratio.exp()
+            free, clipped = ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage
+            # The gradient of min(free, clipped) is free * grad log_prob where the clip does not bind, and zero
+            # where it does. Saying so, instead of differentiating through it, saves a tenth of the update.
+            weight = free * (free <= clipped)
         value = self.critic(features if self.shared else rows).squeeze(-1)
         value_loss = functional.mse_loss(value, target)
         if cfg.clip_value:
-            clipped = old_value + (value - old_value).clamp(-clip, clip)
-            value_loss = torch.max((value - target).square(), (clipped - target).square()).mean()
-        loss = cfg.value_coefficient * value_loss - surrogate
+            value_clipped = old_value + (value - old_value).clamp(-clip, clip)
+            value_loss = torch.max((value - target).square(), (value_clipped - target).square()).mean()
+        loss = cfg.value_coefficient * value_loss - (weight * log_prob).mean()
         if cfg.entropy_coefficient:
-            loss = loss - cfg.entropy_coefficient * entropy.mean()
+            loss = loss - cfg.entropy_coefficient * distribution.entropy(outputs).mean()
         if not measure:
             return loss, {}
         with torch.no_grad():
+            surrogate, entropy = torch.min(free, clipped).mean(), distribution.entropy(outputs).mean()
             return loss, {
-                "train/loss": loss.detach(),
-                "train/policy_gradient_loss": -surrogate.detach(),
+                "train/loss": cfg.value_coefficient * value_loss - surrogate - cfg.entropy_coefficient * entropy,
+                "train/policy_gradient_loss": -surrogate,
                 "train/value_loss": value_loss.detach(),
-                "train/entropy_loss": -entropy.mean(),
+                "train/entropy_loss": -entropy,
                 # Low in variance and never negative: (r - 1) - log r (Schulman, "Approximating KL divergence").
-                "train/approx_kl": (ratio - 1.0 - (log_prob - old_log_prob)).mean(),
+                "train/approx_kl": (ratio - 1.0 - log_ratio).mean(),
                 "train/clip_fraction": ((ratio - 1.0).abs() > clip).float().mean(),
             }
 
@@ -216,10 +228,6 @@ class PPO:
         self.policy.generator.set_state(state["generators"]["policy"])
         self.generator.set_state(state["generators"]["minibatch"])
         self.updates = state["updates"]
-
-    def _evaluate(self, rows: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = self.policy.head(self.policy.trunk(rows))
-        return self.policy.distribution.log_prob_and_entropy(outputs, actions)
 
     def _value(self, rows: Tensor) -> Tensor:
         return self.critic(self.policy.trunk(rows) if self.shared else rows).squeeze(-1)  # type: ignore[no-any-return]

@@ -90,7 +90,7 @@ def test_actions_belong_to_the_space_one_or_many(space):
 def test_log_probability_and_entropy_agree_with_torch():
     discrete = policy_for(action_space=spaces.Discrete(4)).distribution
     outputs, raw = torch.randn(6, 4), torch.tensor([[0], [1], [2], [3], [0], [1]])
-    log_prob, entropy = discrete.log_prob_and_entropy(outputs, raw)
+    log_prob, entropy = discrete.log_prob(outputs, raw), discrete.entropy(outputs)
     torch.testing.assert_close(log_prob, Categorical(logits=outputs).log_prob(raw[:, 0]))
     torch.testing.assert_close(entropy, Categorical(logits=outputs).entropy())
 
@@ -98,7 +98,7 @@ def test_log_probability_and_entropy_agree_with_torch():
     gaussian.log_std.data.copy_(torch.tensor([0.3, -1.0, 0.0]))
     outputs, raw = torch.randn(6, 3), torch.randn(6, 3)
     reference = Independent(Normal(outputs, gaussian.log_std.exp()), 1)
-    log_prob, entropy = gaussian.log_prob_and_entropy(outputs, raw)
+    log_prob, entropy = gaussian.log_prob(outputs, raw), gaussian.entropy(outputs)
     torch.testing.assert_close(log_prob, reference.log_prob(raw))
     torch.testing.assert_close(entropy, reference.entropy())
 
@@ -106,7 +106,7 @@ def test_log_probability_and_entropy_agree_with_torch():
 def test_choices_of_different_sizes_do_not_leak_into_each_other():
     distribution = policy_for(action_space=spaces.MultiDiscrete([2, 4])).distribution
     outputs, raw = torch.randn(5, 8), torch.tensor([[0, 3], [1, 0], [0, 1], [1, 2], [0, 0]])
-    log_prob, entropy = distribution.log_prob_and_entropy(outputs, raw)
+    log_prob, entropy = distribution.log_prob(outputs, raw), distribution.entropy(outputs)
     two, four = Categorical(logits=outputs[:, :2]), Categorical(logits=outputs[:, 4:])
     torch.testing.assert_close(log_prob, two.log_prob(raw[:, 0]) + four.log_prob(raw[:, 1]))
     torch.testing.assert_close(entropy, two.entropy() + four.entropy())

@@ -69,6 +69,30 @@ def test_the_ratio_is_one_before_the_first_gradient_step():
         assert metrics["train/approx_kl"] == pytest.approx(0.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("target", ["CartPole-v1", "Pendulum-v1"])
+def test_the_loss_has_the_gradient_of_the_paper(target):
+    """Equation 9 differentiated as it stands, against the shortcut that the learner takes."""
+    envs = make_vec(target, 4, autoreset_mode=SAME)
+    learner, collector, rollout = build(envs, entropy_coefficient=0.1, normalise_advantage=False, learning_rate=0.02)
+    for _ in range(2):  # the second time, far enough from the old policy for the clip to bind
+        collector.collect(rollout)
+        batch, _ = learner._prepare(rollout)
+        learner._epoch(batch, clip=0.01, measure=False)
+        policy, parameters = learner.policy, learner.minimiser.parameters
+        outputs = policy.head(policy.trunk(batch.rows))
+        ratio = (policy.distribution.log_prob(outputs, batch.action) - batch.old_log_prob).exp()
+        surrogate = torch.min(ratio * batch.advantage, ratio.clamp(0.99, 1.01) * batch.advantage).mean()
+        value_loss = (learner.critic(batch.rows).squeeze(-1) - batch.target).square().mean()
+        loss = 0.5 * value_loss - surrogate - 0.1 * policy.distribution.entropy(outputs).mean()
+        ours, metrics = learner.loss(batch, 0.01, True)
+        assert metrics["train/clip_fraction"] > 0.05
+        torch.testing.assert_close(metrics["train/loss"], loss.detach())
+        for mine, wanted in zip(
+            torch.autograd.grad(ours, parameters), torch.autograd.grad(loss, parameters), strict=True
+        ):
+            torch.testing.assert_close(mine, wanted, atol=1e-6, rtol=1e-4)
+
+
 def test_an_update_stops_early_once_the_divergence_is_too_large(monkeypatch):
     envs = make_vec("CartPole-v1", 4, autoreset_mode=SAME)
     learner, collector, rollout = build(envs, target_kl=1e-6, epochs=10, minibatch_size=64)
@@ -110,10 +134,10 @@ def test_a_shared_trunk_is_trained_by_both_losses():
     learner = PPO(config.algorithm, config.network, *spaces, 2, (0, 1, 2), torch.device("cpu"))
     collector, rollout = StepCollector(envs, learner.policy, 0), learner.rollout(2)
     assert sum(p.numel() for p in learner.critic.parameters()) == 65
-    before = learner.policy.trunk.weights[0].detach().clone()
+    before = learner.policy.trunk.weight0.detach().clone()
     collector.collect(rollout)
     learner.update(rollout, 0.0)
-    assert not torch.equal(before, learner.policy.trunk.weights[0])
+    assert not torch.equal(before, learner.policy.trunk.weight0)
 
 
 def test_minimiser_is_adam_with_clipping():

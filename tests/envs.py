@@ -102,8 +102,8 @@ class Chatty(Counter):
     """Its info is as large as the action asks for."""
 
     def step(self, action):
-        observation, reward, terminated, truncated, info = super().step(action)
-        return observation, reward, terminated, truncated, {"text": "x" * (int(action) * 1_000_000)}
+        *step, _ = super().step(action)
+        return *step, {"text": "x" * (int(action) * 1_000_000)}
 
 
 class BadObservation(Counter):
@@ -118,7 +118,8 @@ class Continuous(gymnasium.Env):
     """A Box action with bounds; the observation is the action that arrived."""
 
     def __init__(self):
-        self.action_space = spaces.Box(np.array([-1.0, -2.0]), np.array([1.0, 2.0]), dtype=np.float32)
+        bound = np.array([1, 2], np.float32)
+        self.action_space = spaces.Box(-bound, bound)
         self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
     def reset(self, *, seed=None, options=None):

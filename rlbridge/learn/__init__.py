@@ -9,7 +9,7 @@ try:
     import torch  # noqa: F401
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"training needs {error.name}: pip install 'rlbridge-toolkit[train]'", name=error.name
+        f"training needs torch: pip install 'rlbridge-toolkit[train]' ({error.name} is missing)", name=error.name
     ) from None
 
 from rlbridge.learn.checkpoint import CheckpointError

@@ -1,0 +1,72 @@
+"""Every command and every piece of Python in the README and the quickstart runs as printed, ports apart."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PAGES = ["README.md", "docs/quickstart.md"]
+BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_does_what_it_says(page, tmp_path):
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    ports: dict[str, str] = {}
+    servers: list[subprocess.Popen] = []
+    ran = []
+
+    def located(text: str) -> str:
+        for printed, real in ports.items():
+            text = text.replace(printed, real)
+        return text
+
+    try:
+        for language, file, text in BLOCK.findall((ROOT / page).read_text()):
+            if file:
+                (tmp_path / file).write_text(text)
+            elif language == "python":
+                _run([sys.executable, "-c", located(text)], tmp_path, environment)
+                ran.append("python")
+            elif language == "sh":
+                for line in filter(None, (line.split("#")[0].strip() for line in text.splitlines())):
+                    words = shlex.split(located(line))
+                    if words[:2] == ["rlbridge", "serve"]:
+                        servers.append(_serve(words, tmp_path, environment, ports))
+                    elif words[0] != "pip":  # tests/test_base_install.py installs
+                        _run(words, tmp_path, environment)
+                    ran.append(words[1])
+    finally:
+        for server in servers:
+            server.terminate()
+            server.wait(10)
+            server.stdout.close()
+    assert {"serve", "inspect", "train", "evaluate", "python"} <= set(ran)
+
+
+def _run(words: list[str], folder: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+
+
+def _serve(words: list[str], folder: Path, environment: dict[str, str], ports: dict[str, str]) -> subprocess.Popen:
+    """Start a server on a free port, and remember which printed address that stands for."""
+    printed = next(word for word in words if word.startswith("grpc://"))
+    words = ["grpc://127.0.0.1:0" if word == printed else word for word in words]
+    server = subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    ports[printed] = server.stdout.readline().split()[1]
+    return server
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("env_servers/*/*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"

@@ -84,6 +84,15 @@ class Fragile(Counter):
         return super().step(action)
 
 
+class Mortal(Counter):
+    """Raises in the twentieth step of its life."""
+
+    def step(self, action):
+        if self.total_steps == 19:
+            raise RuntimeError("worn out")
+        return super().step(action)
+
+
 class Wide(gymnasium.Env):
     """An observation of ``size`` bytes."""
 

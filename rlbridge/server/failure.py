@@ -43,7 +43,7 @@ def close_quietly(env: Any) -> None:
 class RebuildBudget:
     """Allows ``limit`` rebuilds in any ``window`` seconds: one that dies at once must not eat the machine."""
 
-    def __init__(self, limit: int = 10, window: float = 60.0) -> None:
+    def __init__(self, limit: int, window: float = 60.0) -> None:
         self.limit = limit
         self.window = window
         self._times: deque[float] = deque()

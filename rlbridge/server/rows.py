@@ -45,7 +45,7 @@ class EnvironmentRows:
     ) -> None:
         self._make = make
         self._show_tracebacks = show_tracebacks
-        self._budget = RebuildBudget()
+        self._budget = RebuildBudget(limit=10 + num_envs)
         self.num_envs = num_envs
         self.autoreset_mode: AutoresetMode | None = autoreset_mode
         self._envs: list[Env] = []

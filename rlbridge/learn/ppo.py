@@ -94,9 +94,11 @@ class PPO:
             progress: the fraction of the run that is done, for the schedules.
 
         Returns:
-            ``train/*`` metrics; those of losses are means over the last epoch.
+            ``train/*`` metrics; those of losses are means over the last epoch. None if no row was a transition.
         """
         cfg = self.config
+        if not rollout.valid.any():
+            return {}
         rate = cfg.learning_rate * (1.0 - progress if cfg.learning_rate_schedule == "linear" else 1.0)
         clip = cfg.clip_range * (1.0 - progress if cfg.clip_range_schedule == "linear" else 1.0)
         self.minimiser.learning_rate = rate

@@ -104,6 +104,16 @@ def test_an_update_stops_early_once_the_divergence_is_too_large(monkeypatch):
     assert 1 <= len(epochs) < 10
 
 
+def test_a_rollout_without_transitions_teaches_nothing():
+    envs = make_vec("CartPole-v1", 2, autoreset_mode=SAME)
+    learner, collector, rollout = build(envs, rollout_steps=8)
+    collector.collect(rollout)
+    rollout.valid[:] = False
+    digest = weights_digest(learner.policy)
+    assert learner.update(rollout, 0.0) == {}
+    assert weights_digest(learner.policy) == digest
+
+
 def test_schedules_fall_with_progress():
     envs = make_vec("CartPole-v1", 2, autoreset_mode=SAME)
     learner, collector, rollout = build(envs, learning_rate=1e-3, clip_range_schedule="linear", rollout_steps=8)

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -44,6 +46,7 @@ class FixedLeaf:
         self.shape: tuple[int, ...] = space.shape
         self.nbytes = math.prod(self.shape) * self.dtype.itemsize
         self._is_scalar = isinstance(space, spaces.Discrete)
+        self._is_bool = self.dtype.kind == "b"
         if self._is_scalar:
             limits = np.iinfo(self.dtype)
             self._low, self._high = int(limits.min), int(limits.max)
@@ -57,8 +60,8 @@ class FixedLeaf:
         return self._fitted(sample, self.shape).tobytes()
 
     def unpack(self, block: Block, copy: bool) -> Any:
-        if len(block) != self.nbytes:
-            view_bytes(block, self.dtype, self.shape, self._name())  # raises
+        if len(block) != self.nbytes or self._is_bool:
+            view_bytes(block, self.dtype, self.shape, self._name())  # raises on a wrong length or a 2
         array = np.frombuffer(bytearray(block) if copy else block, self.dtype)
         if self._is_scalar:
             return array[0]
@@ -75,6 +78,11 @@ class FixedLeaf:
         # join reads each array's buffer in place: one copy for the whole batch.
         return b"".join([self._fitted(sample, shape) for sample in samples])  # type: ignore[misc]
 
+    def unstack(self, block: Block, n: int) -> list[Any]:
+        batch = self.unpack_batch(block, n, False)
+        # Plain iteration makes numpy scalars of the rows of [N]: right for Discrete, but a Box's samples are arrays.
+        return list(batch) if self._is_scalar or self.shape else [batch[i, ...] for i in range(n)]
+
     def row(self, block: bytes, i: int, n: int) -> bytes:
         return block[i * self.nbytes : (i + 1) * self.nbytes]
 
@@ -87,7 +95,7 @@ class FixedLeaf:
             return value if value.flags.c_contiguous else np.ascontiguousarray(value)
         try:
             array = np.asarray(value)
-        except ValueError as error:
+        except Exception as error:  # ragged lists, and whatever an object's own __array__ raises
             raise WireError(f"{self._name()}: not an array of numbers ({error})", leaf=self.path) from None
         if array.shape != shape:
             raise WireError(
@@ -96,24 +104,31 @@ class FixedLeaf:
                 expected=list(shape),
                 got=list(array.shape),
             )
-        if not _converts(array, self.dtype):
+        converted = _converted(array, self.dtype)
+        if converted is None:
             raise WireError(
                 f"{self._name()}: {array.dtype} {_printed(array)} where {self.dtype} is expected",
                 leaf=self.path,
                 expected=self.dtype,
                 got=array.dtype,
             )
-        return np.ascontiguousarray(array, self.dtype).reshape(shape)
+        return converted.reshape(shape)
 
     def _name(self) -> str:
         return f"leaf {self.path!r}" if self.path else "the value"
 
 
-def _converts(array: Array, dtype: np.dtype[Any]) -> bool:
-    if dtype.kind == "f":
-        return array.dtype.kind in "fiub"
-    # Integers and booleans of any width, as long as every element keeps its value.
-    return array.dtype.kind in "iub" and (array.dtype == dtype or bool(np.all(array.astype(dtype) == array)))
+def _converted(array: Array, dtype: np.dtype[Any]) -> Array | None:
+    """The array, contiguous, in another dtype; None where that would lose more than float precision."""
+    if array.dtype.kind not in ("fiub" if dtype.kind == "f" else "iub"):
+        return None
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(array, dtype)
+    if np.can_cast(array.dtype, dtype):
+        return converted
+    # Of floats, none may become infinite; integers and booleans must all keep their value.
+    kept = np.isfinite(converted) | ~np.isfinite(array) if dtype.kind == "f" else converted == array
+    return converted if bool(np.all(kept)) else None
 
 
 def _printed(array: Array) -> str:
@@ -140,18 +155,24 @@ class VariableLeaf:
 
     def pack_batch(self, batch: Any, n: int) -> bytes:
         if not isinstance(batch, (tuple, list)) or len(batch) != n:
-            raise WireError(f"leaf {self.path!r}: a tuple of {n} samples is expected, got {type(batch).__name__}")
+            got = f"{len(batch)} samples" if isinstance(batch, (tuple, list)) else type(batch).__name__
+            raise WireError(f"leaf {self.path!r}: a tuple of {n} samples is expected, got {got}", leaf=self.path)
         return self.stack(batch)
 
     def unpack_batch(self, block: Block, n: int, copy: bool) -> tuple[Any, ...]:
         samples = self._samples(block)
         if len(samples) != n:
-            raise WireError(f"leaf {self.path!r}: {len(samples)} samples where {n} are expected")
-        return tuple(_decode_sample(self.space, sample, copy) for sample in samples)
+            raise WireError(f"leaf {self.path!r}: {len(samples)} samples where {n} are expected", leaf=self.path)
+        with _naming(self.path):
+            return tuple(_decode_sample(self.space, sample, copy) for sample in samples)
 
     def stack(self, samples: Iterable[Any]) -> bytes:
-        batch = spaces_pb2.SampleBatch(samples=[_encode_sample(self.space, sample) for sample in samples])
+        with _naming(self.path):
+            batch = spaces_pb2.SampleBatch(samples=[_encode_sample(self.space, sample) for sample in samples])
         return batch.SerializeToString()
+
+    def unstack(self, block: Block, n: int) -> list[Any]:
+        return list(self.unpack_batch(block, n, False))
 
     def row(self, block: bytes, i: int, n: int) -> bytes:
         return spaces_pb2.SampleBatch(samples=[self._samples(block)[i]]).SerializeToString()
@@ -163,7 +184,18 @@ class VariableLeaf:
         try:
             return spaces_pb2.SampleBatch.FromString(bytes(block)).samples
         except DecodeError:
-            raise WireError(f"leaf {self.path!r}: {len(block)} bytes that are no SampleBatch") from None
+            raise WireError(f"leaf {self.path!r}: {len(block)} bytes that are no SampleBatch", leaf=self.path) from None
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Errors about a sample's inside name the leaf that holds it."""
+    try:
+        yield
+    except WireError as error:
+        if not path:
+            raise
+        raise WireError(f"leaf {path!r}: {error.args[0]}", **{**error.details, "leaf": path}) from None
 
 
 Leaf = FixedLeaf | VariableLeaf
@@ -244,8 +276,11 @@ class BlockCodec:
 
     def unstack(self, blocks: Sequence[Block], n: int) -> list[Any]:
         """The rows of a batch as single samples (views)."""
-        batch = self.unpack_batch(blocks, n)
-        return list(batch) if self._only is not None else [_row(self.space, batch, i) for i in range(n)]
+        self._count(blocks)
+        columns = [leaf.unstack(block, n) for leaf, block in zip(self.leaves, blocks, strict=True)]
+        if self._only is not None:
+            return columns[0]
+        return [_build(self.space, (column[i] for column in columns)) for i in range(n)]
 
     def row(self, blocks: Sequence[bytes], i: int, n: int) -> list[bytes]:
         """Row ``i`` of a batch of ``n``, as the blocks of one sample."""
@@ -280,7 +315,7 @@ def _getter(keys: tuple[Any, ...]) -> Callable[[Any], Any]:
     def get(value: Any) -> Any:
         try:
             return functools.reduce(lambda inner, key: inner[key], keys, value)
-        except (KeyError, IndexError, TypeError):
+        except (LookupError, TypeError, ValueError):
             path = "/".join(str(key) for key in keys)
             raise WireError(f"leaf {path!r} is missing in a {type(value).__name__}", leaf=path) from None
 
@@ -294,14 +329,6 @@ def _build(space: AnySpace, values: Iterator[Any]) -> Any:
     if isinstance(space, spaces.Dict):
         return {key: _build(subspace, values) for key, subspace in space.spaces.items()}
     return next(values)
-
-
-def _row(space: AnySpace, batch: Any, i: int) -> Any:
-    if isinstance(space, spaces.Tuple):
-        return tuple(_row(subspace, batch[k], i) for k, subspace in enumerate(space.spaces))
-    if isinstance(space, spaces.Dict):
-        return {key: _row(subspace, batch[key], i) for key, subspace in space.spaces.items()}
-    return batch[i]
 
 
 # ------------------------------------------------------------------------------------- samples of variable leaves
@@ -334,13 +361,21 @@ def _encode_sample(space: AnySpace, value: Any) -> spaces_pb2.Sample:
     elif isinstance(space, spaces.Graph):
         _fill_graph(sample.graph, space, value)
     elif isinstance(space, spaces.OneOf):
-        if not isinstance(value, (tuple, list)) or len(value) != 2 or not 0 <= int(value[0]) < len(space.spaces):
-            raise WireError(f"(index below {len(space.spaces)}, sample) is expected, got {str(value)[:80]}")
-        sample.one_of.index = int(value[0])
-        sample.one_of.sample.CopyFrom(_encode_sample(space.spaces[int(value[0])], value[1]))
+        index = _one_of_index(space, value)
+        sample.one_of.index = index
+        sample.one_of.sample.CopyFrom(_encode_sample(space.spaces[index], value[1]))
     else:
         raise WireError(f"samples of {type(space).__name__} cannot travel")
     return sample
+
+
+def _one_of_index(space: spaces.OneOf[Any], value: Any) -> int:
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        with contextlib.suppress(TypeError):
+            index = operator.index(value[0])
+            if 0 <= index < len(space.spaces):
+                return index
+    raise WireError(f"(index below {len(space.spaces)}, sample) is expected, got {str(value)[:80]}")
 
 
 def _fill_graph(message: spaces_pb2.GraphSample, space: spaces.Graph, value: Any) -> None:
@@ -352,12 +387,15 @@ def _fill_graph(message: spaces_pb2.GraphSample, space: spaces.Graph, value: Any
             raise WireError("a graph has edges, its space has no edge space")
         message.edges.CopyFrom(_encode_stacked(space.edge_space, value.edges))
     if value.edge_links is not None:
-        message.edge_links.CopyFrom(encode_tensor(np.asarray(value.edge_links)))
+        message.edge_links.CopyFrom(encode_tensor(_checked_links(np.asarray(value.edge_links))))
 
 
 def _encode_stacked(space: AnySpace, batch: Any) -> spaces_pb2.StackedSample:
     codec = BlockCodec(space)
-    length = len(codec._getters[0](batch)) if codec.leaves else 0
+    try:
+        length = len(codec._getters[0](batch)) if codec.leaves else 0
+    except TypeError:
+        raise WireError(f"a batch of samples is expected, got {type(batch).__name__}") from None
     return spaces_pb2.StackedSample(length=length, blocks=codec.pack_batch(batch, length))
 
 
@@ -366,7 +404,7 @@ def _decode_sample(space: AnySpace, sample: spaces_pb2.Sample, copy: bool) -> An
     if isinstance(space, _FIXED) and kind == "tensor":
         array = decode_tensor(sample.tensor)
         array = array.copy() if copy else array
-        if array.dtype != space.dtype or array.shape != space.shape:
+        if array.dtype != np.dtype(space.dtype).newbyteorder("<") or array.shape != space.shape:
             raise WireError(f"a tensor {array.dtype}{array.shape} where {space} is expected")
         return array[()] if isinstance(space, spaces.Discrete) else array
     if isinstance(space, spaces.Text) and kind == "text":
@@ -398,15 +436,23 @@ def _decode_graph(space: spaces.Graph, graph: spaces_pb2.GraphSample, copy: bool
         if space.edge_space is None:
             raise WireError("a graph has edges, its space has no edge space")
         edges = _decode_stacked(space.edge_space, graph.edges, copy)
-    links = decode_tensor(graph.edge_links).copy() if graph.HasField("edge_links") else None
-    if links is not None and (links.dtype.kind not in "iu" or links.ndim != 2 or links.shape[1] != 2):
-        raise WireError(f"edge_links are {links.dtype}{list(links.shape)}; integers [edges, 2] are expected")
+    links = _checked_links(decode_tensor(graph.edge_links)) if graph.HasField("edge_links") else None
+    if copy and links is not None:
+        links = links.copy()
     return spaces.GraphInstance(_decode_stacked(space.node_space, graph.nodes, copy), edges, links)
 
 
+def _checked_links(links: Array) -> Array:
+    if links.dtype.kind not in "iu" or links.ndim != 2 or links.shape[1] != 2:
+        raise WireError(f"edge_links are {links.dtype}{list(links.shape)}; integers [edges, 2] are expected")
+    return links
+
+
 def _decode_stacked(space: AnySpace, message: spaces_pb2.StackedSample, copy: bool) -> Any:
-    if message.length >= 2**31:
-        raise WireError(f"a batch of {message.length} samples")
+    # Samples without a byte (zeros in their shape) cost the sender nothing, and the reader a row each.
+    nbytes = sum(map(len, message.blocks))
+    if message.length > max(nbytes, 1 << 20):
+        raise WireError(f"a batch of {message.length} samples in {nbytes} bytes")
     return BlockCodec(space).unpack_batch(message.blocks, message.length, copy=copy)
 
 

@@ -166,7 +166,15 @@ class Unauthenticated(BridgeError, PermissionError):
     reason = "UNAUTHENTICATED"
 
 
-_BY_REASON = {cls.reason: cls for cls in BridgeError.__subclasses__()}
+_BY_REASON: dict[str, type[BridgeError]] = {
+    BridgeError.reason: BridgeError,
+    **{cls.reason: cls for cls in BridgeError.__subclasses__()},
+}
+
+
+def utf8(text: str) -> str:
+    """The text with lone surrogates, which Python allows and UTF-8 does not, written out as escapes."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def encode_error(error: BridgeError) -> env_pb2.Error:
@@ -174,17 +182,17 @@ def encode_error(error: BridgeError) -> env_pb2.Error:
     return env_pb2.Error(
         code=error.code,
         reason=error.reason,
-        message=str(error.args[0]),
-        details=error.details,
-        remote_traceback=error.remote_traceback,
+        message=utf8(str(error.args[0])),
+        details={utf8(key): utf8(value) for key, value in error.details.items()},
+        remote_traceback=utf8(error.remote_traceback),
     )
 
 
 def decode_error(message: env_pb2.Error) -> BridgeError:
     """The exception for a message. A reason from a newer server becomes a plain ``BridgeError`` that names it."""
-    cls = _BY_REASON.get(message.reason, BridgeError)
+    cls = _BY_REASON.get(message.reason)
     text = message.message or "the server gave no message"
-    error = cls(text if cls is not BridgeError else f"{message.reason or 'unknown error'}: {text}")
+    error = cls(text) if cls else BridgeError(f"{message.reason or 'unknown error'}: {text}")
     error.details = dict(message.details)
     error.remote_traceback = message.remote_traceback
     return error

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from rlbridge.v1 import spaces_pb2
-from rlbridge.wire.errors import WireError
+from rlbridge.wire.errors import WireError, utf8
 from rlbridge.wire.tensors import (
     Array,
+    checked_shape,
     data_type_of,
     decode_tensor,
     dtype_of,
@@ -22,7 +23,8 @@ from rlbridge.wire.tensors import (
 )
 
 MAX_DEPTH = 24
-MAX_SAMPLE_BYTES = 1 << 26  # one leaf of one sample; a space that claims more is not built
+MAX_SAMPLE_BYTES = 1 << 26  # all leaves of one sample; a space that claims more is not built
+MAX_SPACES = 10_000  # of one message, inner ones included
 
 AnySpace = spaces.Space[Any]
 
@@ -31,10 +33,15 @@ def encode_space(space: AnySpace) -> spaces_pb2.Space:
     """A space, nested to at most 24 levels, as a message.
 
     Raises:
-        WireError: a space of a kind, or with a dtype or keys, that cannot travel.
+        WireError: a space of a kind, or with a dtype, keys or numbers, that cannot travel.
     """
     message = spaces_pb2.Space()
-    _fill(message, space, 0)
+    try:
+        _fill(message, space, 0)
+    except WireError:
+        raise
+    except ValueError as error:  # protobuf's: a number beyond 64 bits, text that is not valid Unicode
+        raise WireError(f"{utf8(str(space)[:200])} cannot travel: {error}") from error
     return message
 
 
@@ -105,86 +112,110 @@ def decode_space(message: spaces_pb2.Space) -> AnySpace:
     """The space of a message, with a fresh random generator. The inverse of ``encode_space``.
 
     Raises:
-        WireError: nested too deep, larger than 64 MiB a sample, or a space that Gymnasium does not accept.
+        WireError: nested too deep, larger than 64 MiB a sample, of more than 10,000 spaces, or a space that
+            Gymnasium does not accept.
     """
     try:
-        return _read(message, 0)
+        return _Reader().read(message, 0, 1)
     except WireError:
         raise
     except (ValueError, TypeError, AssertionError, OverflowError, KeyError) as error:
         raise WireError(f"the message describes no valid space: {error}") from error
 
 
-def _read(message: spaces_pb2.Space, depth: int) -> AnySpace:
-    if depth > MAX_DEPTH:
-        raise WireError(f"a space is nested deeper than {MAX_DEPTH} levels", limit=MAX_DEPTH)
-    kind = message.WhichOneof("kind")
-    if kind == "box":
-        return _read_box(message.box)
-    if kind == "discrete":
-        discrete = message.discrete
-        return spaces.Discrete(discrete.n, start=discrete.start, **_integer(dtype_of(discrete.data_type)))
-    if kind == "multi_discrete":
-        nvec, start = decode_tensor(message.multi_discrete.nvec), decode_tensor(message.multi_discrete.start)
+class _Reader:
+    """Reads one message, with the limits on all of it together.
+
+    A stacked Sequence holds its feature space twice, once batched, and a Graph its node and edge spaces; nested,
+    they double again. ``copies`` counts that, so a message of a few bytes cannot ask for millions of spaces.
+    """
+
+    def __init__(self) -> None:
+        self.spaces = 0
+        self.nbytes = 0
+
+    def read(self, message: spaces_pb2.Space, depth: int, copies: int) -> AnySpace:
+        if depth > MAX_DEPTH:
+            raise WireError(f"a space is nested deeper than {MAX_DEPTH} levels", limit=MAX_DEPTH)
+        self.spaces += copies
+        if self.spaces > MAX_SPACES:
+            raise WireError(f"a space is made of more than {MAX_SPACES} spaces", limit=MAX_SPACES)
+        kind = message.WhichOneof("kind")
+        if kind == "box":
+            return self._box(message.box, copies)
+        if kind == "discrete":
+            discrete = message.discrete
+            return spaces.Discrete(discrete.n, start=discrete.start, **_integer(dtype_of(discrete.data_type)))
+        if kind == "multi_discrete":
+            return self._multi_discrete(message.multi_discrete, copies)
+        if kind == "multi_binary":
+            shape = self._shape(message.multi_binary.shape, 1, copies)
+            return spaces.MultiBinary(shape[0] if message.multi_binary.flat and len(shape) == 1 else shape)
+        if kind == "text":
+            text = message.text
+            return spaces.Text(text.max_length, min_length=text.min_length, charset=text.characters)
+        if kind == "tuple":
+            return spaces.Tuple([self.read(subspace, depth + 1, copies) for subspace in message.tuple.spaces])
+        if kind == "dict":
+            return self._dict(message.dict, depth, copies)
+        if kind == "sequence":
+            stack = message.sequence.stack
+            feature_space = self.read(message.sequence.feature_space, depth + 1, 2 * copies if stack else copies)
+            return spaces.Sequence(feature_space, stack=stack)
+        if kind == "graph":
+            graph = message.graph
+            node_space = self.read(graph.node_space, depth + 1, 2 * copies)
+            edge_space = self.read(graph.edge_space, depth + 1, 2 * copies) if graph.HasField("edge_space") else None
+            return spaces.Graph(node_space, edge_space)
+        if kind == "one_of":
+            return spaces.OneOf([self.read(subspace, depth + 1, copies) for subspace in message.one_of.spaces])
+        raise WireError("a space has no kind; the peer may speak a newer protocol")
+
+    def _box(self, message: spaces_pb2.BoxSpace, copies: int) -> spaces.Box:
+        dtype = dtype_of(message.data_type)
+        shape = self._shape(message.shape, dtype.itemsize, copies)
+        low = _long(message.low, dtype, shape, "Box low")
+        high = _long(message.high, dtype, shape, "Box high")
+        box = spaces.Box(low, high, shape, dtype.type)
+        # Integer boxes lose the difference between "infinite" and "the type's extreme" in their arrays; keep it.
+        box.bounded_below = _long(message.bounded_below, np.dtype(np.bool_), shape, "Box bounded_below").copy()
+        box.bounded_above = _long(message.bounded_above, np.dtype(np.bool_), shape, "Box bounded_above").copy()
+        return box
+
+    def _multi_discrete(self, message: spaces_pb2.MultiDiscreteSpace, copies: int) -> spaces.MultiDiscrete:
+        nvec, start = decode_tensor(message.nvec), decode_tensor(message.start)
         if nvec.dtype != start.dtype or nvec.shape != start.shape:
             raise WireError(f"MultiDiscrete: nvec is {nvec.dtype}{nvec.shape}, start is {start.dtype}{start.shape}")
-        return spaces.MultiDiscrete(nvec.copy(), dtype=nvec.dtype.type, start=start.copy())
-    if kind == "multi_binary":
-        shape = _checked(message.multi_binary.shape, 1)
-        return spaces.MultiBinary(shape[0] if message.multi_binary.flat and len(shape) == 1 else shape)
-    if kind == "text":
-        text = message.text
-        return spaces.Text(text.max_length, min_length=text.min_length, charset=text.characters)
-    if kind == "tuple":
-        return spaces.Tuple([_read(subspace, depth + 1) for subspace in message.tuple.spaces])
-    if kind == "dict":
-        return _read_dict(message.dict, depth)
-    if kind == "sequence":
-        return spaces.Sequence(_read(message.sequence.feature_space, depth + 1), stack=message.sequence.stack)
-    if kind == "graph":
-        graph = message.graph
-        edge_space = _read(graph.edge_space, depth + 1) if graph.HasField("edge_space") else None
-        return spaces.Graph(_read(graph.node_space, depth + 1), edge_space)
-    if kind == "one_of":
-        return spaces.OneOf([_read(subspace, depth + 1) for subspace in message.one_of.spaces])
-    raise WireError("a space has no kind; the peer may speak a newer protocol")
+        self._shape(nvec.shape, nvec.dtype.itemsize, copies)
+        return spaces.MultiDiscrete(nvec, dtype=nvec.dtype.type, start=start)
 
+    def _dict(self, message: spaces_pb2.DictSpace, depth: int, copies: int) -> spaces.Dict:
+        entries: list[tuple[Any, AnySpace]] = []
+        for entry in message.entries:
+            kind = entry.WhichOneof("key")
+            if kind is None:
+                raise WireError("an entry of a Dict space has no key")
+            entries.append((getattr(entry, kind), self.read(entry.space, depth + 1, copies)))
+        if len({key for key, _ in entries}) != len(entries):
+            raise WireError("a Dict space holds the same key twice")
+        return spaces.Dict(entries)  # a sequence of pairs keeps its order; a dict would be sorted
 
-def _read_box(message: spaces_pb2.BoxSpace) -> spaces.Box:
-    dtype = dtype_of(message.data_type)
-    shape = _checked(message.shape, dtype.itemsize)
-    low = _long(message.low, dtype, shape, "Box low")
-    high = _long(message.high, dtype, shape, "Box high")
-    box = spaces.Box(low, high, shape, dtype.type)
-    # Integer boxes lose the difference between "infinite" and "the type's extreme" in their arrays; keep it.
-    box.bounded_below = _long(message.bounded_below, np.dtype(np.bool_), shape, "Box bounded_below")
-    box.bounded_above = _long(message.bounded_above, np.dtype(np.bool_), shape, "Box bounded_above")
-    return box
-
-
-def _read_dict(message: spaces_pb2.DictSpace, depth: int) -> spaces.Dict:
-    entries: list[tuple[Any, AnySpace]] = []
-    for entry in message.entries:
-        kind = entry.WhichOneof("key")
-        if kind is None:
-            raise WireError("an entry of a Dict space has no key")
-        entries.append((getattr(entry, kind), _read(entry.space, depth + 1)))
-    if len({key for key, _ in entries}) != len(entries):
-        raise WireError("a Dict space holds the same key twice")
-    return spaces.Dict(entries)  # a sequence of pairs keeps its order; a dict would be sorted
-
-
-def _checked(dims: Iterable[int], itemsize: int) -> tuple[int, ...]:
-    shape = tuple(dims)
-    if len(shape) > 32 or any(dim < 0 for dim in shape) or math.prod(shape) * itemsize > MAX_SAMPLE_BYTES:
-        raise WireError(f"a sample of shape {list(shape)[:33]} is more than {MAX_SAMPLE_BYTES} bytes, or no shape")
-    return shape
+    def _shape(self, dims: Sequence[int], itemsize: int, copies: int) -> tuple[int, ...]:
+        shape = checked_shape(dims, "space")
+        self.nbytes += math.prod(shape) * itemsize * copies
+        if self.nbytes > MAX_SAMPLE_BYTES:
+            raise WireError(
+                f"an array of shape {list(shape)} makes a sample of {self.nbytes} bytes, more than {MAX_SAMPLE_BYTES}",
+                limit=MAX_SAMPLE_BYTES,
+            )
+        return shape
 
 
 def _long(data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], what: str) -> Array:
+    """The elements of a bound: a read-only view, and where one stands for all, no more memory than that one."""
     if len(data) == dtype.itemsize:
-        return np.full(shape, np.frombuffer(data, dtype)[0], dtype)
-    return view_bytes(data, dtype, shape, what).copy()
+        return np.broadcast_to(view_bytes(data, dtype, (), what), shape)
+    return view_bytes(data, dtype, shape, what)
 
 
 def _integer(dtype: np.dtype[Any]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from rlbridge.wire.errors import WireError
 
 Array = NDArray[Any]
 
+MAX_DIMS = 64  # numpy's own limit (32 before numpy 2, which then refuses the rest)
+
 _DTYPES: dict[int, np.dtype[Any]] = {
     values_pb2.DATA_TYPE_BOOL: np.dtype(np.bool_),
     values_pb2.DATA_TYPE_INT8: np.dtype("<i1"),
@@ -50,7 +52,7 @@ def data_type_of(dtype: np.dtype[Any]) -> values_pb2.DataType:
         WireError: the dtype has no portable form (float128, complex, datetime, text, records).
     """
     try:
-        return _DATA_TYPES[dtype.newbyteorder("<")]  # type: ignore[return-value]
+        return _DATA_TYPES[_little_endian(dtype)]  # type: ignore[return-value]
     except KeyError:
         names = ", ".join(str(known) for known in _DATA_TYPES)
         raise WireError(f"dtype {dtype} cannot travel; those that can: {names}") from None
@@ -58,7 +60,23 @@ def data_type_of(dtype: np.dtype[Any]) -> values_pb2.DataType:
 
 def has_data_type(dtype: np.dtype[Any]) -> bool:
     """Whether arrays of this dtype can travel as raw bytes."""
-    return dtype.newbyteorder("<") in _DATA_TYPES
+    return _little_endian(dtype) in _DATA_TYPES
+
+
+def _little_endian(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    # numpy's variable-width text has no byte order, and raises where it is asked for one.
+    return dtype.newbyteorder("<") if dtype.kind in "biuf" else dtype
+
+
+def checked_shape(dims: Sequence[int], what: str) -> tuple[int, ...]:
+    """The dimensions of a message as a shape whose product is safe to compute and to print.
+
+    Raises:
+        WireError: more dimensions than numpy has, or negative ones; ``what`` names the thing in the message.
+    """
+    if len(dims) > MAX_DIMS or any(dim < 0 for dim in dims):
+        raise WireError(f"{what}: no array has {len(dims)} dimensions {list(dims[:MAX_DIMS])}")
+    return tuple(dims)
 
 
 def raw_bytes(array: Array) -> bytes:
@@ -70,15 +88,19 @@ def view_bytes(data: bytes | bytearray, dtype: np.dtype[Any], shape: Sequence[in
     """An array over ``data``, without a copy: read-only over bytes, writable over a bytearray.
 
     Raises:
-        WireError: the length is not what dtype and shape ask for; ``what`` names the thing in the message.
+        WireError: the length is not what dtype and shape ask for, or a boolean is neither 0 nor 1; ``what`` names
+            the thing in the message.
     """
+    shape = checked_shape(shape, what)
     expected = math.prod(shape) * dtype.itemsize
-    if len(data) != expected or any(dim < 0 for dim in shape):
+    if len(data) != expected:
         raise WireError(
             f"{what}: {len(data)} bytes where {dtype} {list(shape)} takes {expected}",
             expected=expected,
             got=len(data),
         )
+    if dtype.kind == "b" and data and np.frombuffer(data, np.uint8).max() > 1:
+        raise WireError(f"{what}: a boolean holds {np.frombuffer(data, np.uint8).max()}; 0 and 1 are the two there are")
     try:
         return np.frombuffer(data, dtype).reshape(shape)
     except ValueError as error:  # a zero in the shape beside a number too large for numpy

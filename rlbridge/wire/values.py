@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from rlbridge.v1 import values_pb2
-from rlbridge.wire.errors import WireError
-from rlbridge.wire.tensors import Array, decode_tensor, encode_tensor, has_data_type
+from rlbridge.wire.errors import WireError, utf8
+from rlbridge.wire.tensors import Array, checked_shape, decode_tensor, encode_tensor, has_data_type
 
 MAX_DEPTH = 24
 _OPAQUE_TEXT = 200
+# Python's own limit on int(text) is 4300 digits; a seed or a hash needs far fewer.
+_MAX_DIGITS = 4000
+_TOO_BIG = 10**_MAX_DIGITS
 
 
 class Opaque(str):
@@ -35,10 +38,10 @@ class Opaque(str):
 def encode_value(value: Any) -> values_pb2.Value:
     """None, booleans, numbers, text, bytes, arrays, lists, tuples and dictionaries, nested; anything else as opaque.
 
-    Dictionary keys become text. Arrays of text become arrays of objects.
+    Dictionary keys become text. Arrays of text or bytes become arrays of objects.
 
     Raises:
-        WireError: nested deeper than 24 levels (or in a circle).
+        WireError: nested deeper than 24 levels (or in a circle), or two keys of a dictionary become the same text.
     """
     message = values_pb2.Value()
     _fill(message, value, 0)
@@ -57,27 +60,26 @@ def _fill(message: values_pb2.Value, value: Any, depth: int) -> None:
     elif isinstance(value, int):
         if -(2**63) <= value < 2**63:
             message.integer = value
+        elif -_TOO_BIG < value < _TOO_BIG:
+            message.big_integer = str(int(value))
         else:
-            message.big_integer = str(value)
+            _fill_opaque(message, value)
     elif isinstance(value, float):
         message.real = value
     elif isinstance(value, Opaque):
-        message.opaque.type, message.opaque.text = value.type_name, str(value)
+        message.opaque.type, message.opaque.text = utf8(value.type_name), utf8(str(value))
     elif isinstance(value, str):
         _fill_text(message, value)
     elif isinstance(value, (bytes, bytearray)):
         message.binary = bytes(value)
     elif isinstance(value, np.ndarray) and has_data_type(value.dtype):
         message.array.CopyFrom(encode_tensor(value))
-    elif isinstance(value, np.ndarray) and value.dtype.kind in "OU":
+    elif isinstance(value, np.ndarray) and value.dtype.kind in "OSTU":
         message.objects.shape.extend(value.shape)
         for item in value.ravel().tolist():
             _fill(message.objects.items.add(), item, depth + 1)
     elif isinstance(value, Mapping):
-        message.map.SetInParent()
-        for key, item in value.items():
-            entry = message.map.entries.add(key=str(key))
-            _fill(entry.value, item, depth + 1)
+        _fill_map(message.map, value, depth)
     elif isinstance(value, (list, tuple)):
         items = message.tuple if isinstance(value, tuple) else message.list
         items.SetInParent()
@@ -85,6 +87,17 @@ def _fill(message: values_pb2.Value, value: Any, depth: int) -> None:
             _fill(items.items.add(), item, depth + 1)
     else:
         _fill_opaque(message, value)
+
+
+def _fill_map(message: values_pb2.MapValue, value: Mapping[Any, Any], depth: int) -> None:
+    message.SetInParent()
+    seen = set()
+    for key, item in value.items():
+        text = utf8(str(key))
+        if text in seen:
+            raise WireError(f"two keys of a dictionary become the same text, {text!r}")
+        seen.add(text)
+        _fill(message.entries.add(key=text).value, item, depth + 1)
 
 
 def _fill_text(message: values_pb2.Value, text: str) -> None:
@@ -97,9 +110,12 @@ def _fill_text(message: values_pb2.Value, text: str) -> None:
 
 
 def _fill_opaque(message: values_pb2.Value, value: Any) -> None:
-    text = repr(value)[:_OPAQUE_TEXT]
-    message.opaque.type = f"{type(value).__module__}.{type(value).__qualname__}"
-    message.opaque.text = text.encode(errors="backslashreplace").decode()
+    try:
+        text = repr(value)[:_OPAQUE_TEXT]
+    except Exception as error:  # anyone's __repr__, and Python's own for an integer of more than 4300 digits
+        text = f"<its repr raised {type(error).__name__}>"
+    message.opaque.type = utf8(f"{type(value).__module__}.{type(value).__qualname__}")
+    message.opaque.text = utf8(text)
 
 
 def decode_value(message: values_pb2.Value, *, copy: bool = False) -> Any:
@@ -146,8 +162,8 @@ def _read(message: values_pb2.Value, depth: int, copy: bool) -> Any:
 
 
 def _read_objects(message: values_pb2.ObjectArray, depth: int, copy: bool) -> Array:
-    shape = tuple(message.shape)
-    if any(dim < 0 for dim in shape) or math.prod(shape) != len(message.items):
+    shape = checked_shape(message.shape, "array of objects")
+    if math.prod(shape) != len(message.items):
         raise WireError(f"an array of objects holds {len(message.items)} items, its shape says {list(shape)}")
     flat = np.empty(len(message.items), dtype=object)
     for i, item in enumerate(message.items):
@@ -160,7 +176,6 @@ def _read_objects(message: values_pb2.ObjectArray, depth: int, copy: bool) -> Ar
 
 def _read_big_integer(text: str) -> int:
     digits = text[1:] if text.startswith("-") else text
-    # Python's own limit on int(text) is 4300 digits; a seed or a hash needs far fewer.
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 4000:
-        raise WireError(f"{text[:40]!r} is not a decimal integer of at most 4000 digits")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > _MAX_DIGITS:
+        raise WireError(f"{text[:40]!r} is not a decimal integer of at most {_MAX_DIGITS} digits")
     return int(text)

@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint bench stubs clean
+.PHONY: help demo test lint learn bench stubs clean
 
 help:
 	@echo "make demo    serve the factory line over gRPC, train PPO on it, compare with the best fixed rule (2 minutes)"
 	@echo "make test    the whole fast test suite"
 	@echo "make lint    ruff, mypy, the walls between packages, the protos"
+	@echo "make learn   the learning thresholds: minutes"
 	@echo "make bench   the benchmarks"
 	@echo "make stubs   regenerate the protobuf stubs"
 
@@ -38,6 +39,10 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
+
+# The learning thresholds, minutes each.
+learn: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow tests/learning -v -s --timeout=1800
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/stream_floor.py

@@ -1,6 +1,6 @@
 """Every exception that a user of environments may want to catch, in one place."""
 
-from rlbridge.client.session import RequestPending
+from rlbridge.client.session import ForkedProcess, RequestPending
 from rlbridge.client.target import BadTarget
 from rlbridge.entry_point import UnknownFactory
 from rlbridge.server.grpc_server import PortTaken
@@ -35,6 +35,7 @@ __all__ = [
     "CapacityExhausted",
     "DeadlineExceeded",
     "EnvLost",
+    "ForkedProcess",
     "InvalidAction",
     "MessageTooLarge",
     "NeedsReset",

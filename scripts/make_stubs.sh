@@ -6,9 +6,10 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-$root}
 tools=$root/.stubs
-if [ ! -x "$tools/bin/python" ]; then
-    python3 -m venv "$tools"
+if [ ! -e "$tools/ready" ]; then
+    python3 -m venv --clear "$tools"
     "$tools/bin/pip" install --quiet "grpcio-tools==1.62.3" "setuptools<81"
+    touch "$tools/ready"
 fi
 mkdir -p "$out"
 "$tools/bin/python" -m grpc_tools.protoc -I "$root/protos" \

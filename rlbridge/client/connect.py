@@ -6,12 +6,14 @@ from typing import Any
 
 from rlbridge.client.grpc_link import GrpcLink
 from rlbridge.client.link import Link
+from rlbridge.client.retry import Retry
 from rlbridge.client.session import ClientSession
 from rlbridge.client.target import Target, parse_target
 from rlbridge.v1 import env_pb2
 from rlbridge.wire import PROTOCOL_VERSION
 
-DEFAULT_TIMEOUT = 60.0
+DEFAULT_TIMEOUT = Retry().timeout
+DEFAULT_RETRY_FOR = Retry().total
 DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
@@ -20,8 +22,21 @@ def open_link(target: Target, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
     return GrpcLink(target, max_message_bytes)
 
 
-def open_session(target: str, *, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES, **options: Any) -> ClientSession:
+def open_session(
+    target: str,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    retry_for: float = DEFAULT_RETRY_FOR,
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+    **options: Any,
+) -> ClientSession:
     """Connect to a target and open a session there; ``options`` are those of ``ClientSession``.
+
+    Args:
+        target: a remote one.
+        timeout: seconds allowed for one attempt at a call.
+        retry_for: seconds during which an unanswered call is attempted again; 0: not at all.
+        max_message_bytes: the largest message this side takes.
 
     Raises:
         BadTarget: the string is no remote target.
@@ -30,7 +45,12 @@ def open_session(target: str, *, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BY
     parsed = parse_target(target)
     link = open_link(parsed, max_message_bytes)
     return ClientSession(
-        link, parsed.text, environment=parsed.environment, max_message_bytes=max_message_bytes, **options
+        link,
+        parsed.text,
+        environment=parsed.environment,
+        retry=Retry(timeout=timeout, total=retry_for),
+        max_message_bytes=max_message_bytes,
+        **options,
     )
 
 

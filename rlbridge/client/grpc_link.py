@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import grpc
@@ -24,7 +25,7 @@ ERROR_TRAILER = "rlbridge-error-bin"
 
 
 class GrpcLink:
-    """One channel to one server.
+    """One channel to one server at a time.
 
     Args:
         target: where.
@@ -33,35 +34,33 @@ class GrpcLink:
 
     def __init__(self, target: Target, max_message_bytes: int) -> None:
         self._target = target
-        self._channel = grpc.insecure_channel(
-            target.address,
-            options=[
-                ("grpc.max_receive_message_length", max_message_bytes),
-                ("grpc.max_send_message_length", max_message_bytes),
-                ("grpc.enable_retries", 0),  # retries are the session's: it alone knows what may be repeated
-                ("grpc.use_local_subchannel_pool", 1),  # a connection of its own for every session
-                ("grpc.enable_http_proxy", 0 if target.is_local_machine else 1),
-            ],
-        )
-        stub: Any = env_pb2_grpc.EnvServiceStub(self._channel)
-        self._calls = {
-            env_pb2.DescribeRequest: stub.Describe,
-            env_pb2.SpacesRequest: stub.Spaces,
-            env_pb2.OpenRequest: stub.Open,
-            env_pb2.CloseRequest: stub.Close,
-        }
-        self._exchange = stub.Exchange
+        self._options = [
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", max_message_bytes),
+            ("grpc.enable_retries", 0),  # retries are the session's: it alone knows what may be repeated
+            ("grpc.use_local_subchannel_pool", 1),  # a connection of its own for every session
+            ("grpc.enable_http_proxy", 0 if target.is_local_machine else 1),
+        ]
+        self._lock = threading.Lock()
+        self._connection: _Connection | None = None
         self._stream: Stream | None = None
 
     def call(self, request: Any, timeout: float) -> Any:
         try:
-            return self._calls[type(request)](request, timeout=timeout)
+            return self._connected().calls[type(request)](request, timeout=timeout)
         except grpc.RpcError as error:
             raise self._translated(error, timeout) from error
+        except ValueError as error:  # grpc's word for a channel that another thread has closed meanwhile
+            raise Unavailable(f"the connection to {self._target.text} was given up") from error
+
+    @property
+    def streaming(self) -> bool:
+        return self._stream is not None
 
     def send(self, request: env_pb2.ExchangeRequest) -> None:
         if self._stream is None:
-            self._stream = open_stream(self._channel, self._exchange)
+            connection = self._connected()
+            self._stream = open_stream(connection.channel, connection.exchange)
         self._stream.send(request)
 
     def receive(self, timeout: float) -> env_pb2.ExchangeResponse:
@@ -69,17 +68,27 @@ class GrpcLink:
         try:
             return self._stream.receive(timeout)
         except grpc.RpcError as error:
-            self._drop_stream()
+            self._stream.close()
+            self._stream = None
             raise self._translated(error, timeout) from error
 
-    def close(self) -> None:
-        self._drop_stream()
-        self._channel.close()
-
-    def _drop_stream(self) -> None:
+    def drop(self) -> None:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.channel.close()
+
+    def close(self) -> None:
+        self.drop()
+
+    def _connected(self) -> _Connection:
+        with self._lock:
+            if self._connection is None:
+                self._connection = _Connection(grpc.insecure_channel(self._target.address, options=self._options))
+            return self._connection
 
     def _translated(self, error: Any, timeout: float) -> BridgeError:
         """The exception for a failed call: the host's own where it sent one, else what the transport says."""
@@ -106,6 +115,23 @@ class GrpcLink:
         return ProtocolMismatch(
             f"what answers at {where} does not speak gRPC, or not as rlbridge does ({code}: {text})"
         )
+
+
+class _Connection:
+    """A channel and its calls. A dead peer can leave a channel looking well, so a doubtful one is replaced whole."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.channel = channel
+        stub: Any = env_pb2_grpc.EnvServiceStub(channel)
+        self.exchange = stub.Exchange
+        self.calls = {
+            env_pb2.DescribeRequest: stub.Describe,
+            env_pb2.SpacesRequest: stub.Spaces,
+            env_pb2.OpenRequest: stub.Open,
+            env_pb2.ResumeRequest: stub.Resume,
+            env_pb2.KeepAliveRequest: stub.KeepAlive,
+            env_pb2.CloseRequest: stub.Close,
+        }
 
 
 def _speaks_otherwise(text: str) -> bool:

@@ -8,13 +8,13 @@ public ``QueueStream``, which hands every message through two more threads (abou
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import grpc
 
+from rlbridge.client.periodic import Periodic
 from rlbridge.v1 import env_pb2
 
 
@@ -63,10 +63,9 @@ class _Deadline:
     """Calls ``cancel`` when an answer is overdue: reading from a stream has no time limit of its own in grpc."""
 
     def __init__(self, cancel: Callable[[], object]) -> None:
-        self._cancel = cancel
         self._due = float("inf")
-        self._done = threading.Event()
-        threading.Thread(target=self._watch, name="rlbridge-deadline", daemon=True).start()
+        self._watch = Periodic(self._look, 0.25)
+        self._cancel = cancel
 
     def start(self, timeout: float) -> None:
         self._due = time.monotonic() + timeout
@@ -75,13 +74,12 @@ class _Deadline:
         self._due = float("inf")
 
     def stop(self) -> None:
-        self._done.set()
+        self._watch.stop()
 
-    def _watch(self) -> None:
-        while not self._done.wait(0.25):
-            if time.monotonic() > self._due:
-                self._cancel()
-                return
+    def _look(self) -> None:
+        if time.monotonic() > self._due:
+            self._watch.stop()
+            self._cancel()
 
 
 class QueueStream:

@@ -11,7 +11,7 @@ class Link(Protocol):
     """One way to reach a host: ``GrpcLink`` over the network, ``LocalLink`` in this process."""
 
     def call(self, request: Any, timeout: float) -> Any:
-        """A control request (describe, spaces, open, close) and its answer.
+        """A control request (describe, spaces, open, resume, keep-alive, close) and its answer. Any thread may call.
 
         Raises:
             Unavailable: nothing answers there.
@@ -19,6 +19,10 @@ class Link(Protocol):
             ProtocolMismatch: what answers is not an environment server.
             BridgeError: the host's own refusal.
         """
+
+    @property
+    def streaming(self) -> bool:
+        """Whether requests have been sent on the present connection."""
 
     def send(self, request: env_pb2.ExchangeRequest) -> None:
         """Start a request on the hot path; requests are answered in order."""
@@ -30,6 +34,9 @@ class Link(Protocol):
             Unavailable: the connection broke.
             DeadlineExceeded: no answer within ``timeout`` seconds.
         """
+
+    def drop(self) -> None:
+        """Forget the connection and what is under way on it; the next call or send makes a new one."""
 
     def close(self) -> None:
         """Let the connection go. Idempotent."""

@@ -22,8 +22,14 @@ class LocalLink:
             env_pb2.SpacesRequest: self._host.spaces,
             env_pb2.OpenRequest: self._host.open,
             env_pb2.CloseRequest: self._host.close,
+            env_pb2.ResumeRequest: self._host.resume,
+            env_pb2.KeepAliveRequest: self._host.keep_alive,
         }
         return calls[type(request)](request)
+
+    @property
+    def streaming(self) -> bool:
+        return bool(self._exchange.attached)
 
     def send(self, request: env_pb2.ExchangeRequest) -> None:
         received = env_pb2.ExchangeRequest.FromString(request.SerializeToString())
@@ -32,5 +38,9 @@ class LocalLink:
     def receive(self, timeout: float) -> env_pb2.ExchangeResponse:
         return env_pb2.ExchangeResponse.FromString(self._answers.popleft())
 
+    def drop(self) -> None:
+        self._answers.clear()
+        self._exchange = self._host.exchange()
+
     def close(self) -> None:
-        self._exchange.close()
+        self._answers.clear()

@@ -1,7 +1,14 @@
-"""The client's end of a session: numbers the requests, waits for the answers, raises their errors."""
+"""The client's end of a session: it numbers the requests, and gets each one answered however the network behaves.
+
+A request whose answer does not come is never given up blindly nor sent anew blindly: the session is resumed over a new
+connection, which fences the old one off, and the same request goes out under the same number. The server executes it or
+has its outcome still.
+"""
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import secrets
 import threading
@@ -10,10 +17,21 @@ from typing import Any
 from gymnasium.vector import AutoresetMode
 
 from rlbridge.client.link import Link
+from rlbridge.client.periodic import Periodic
+from rlbridge.client.retry import Retry
 from rlbridge.v1 import env_pb2
 from rlbridge.version import __version__
 from rlbridge.wire import PROTOCOL_VERSION, BlockCodec, decode_space, decode_value
-from rlbridge.wire.errors import BridgeError, ProtocolMismatch, SessionExpired, WireError, decode_error
+from rlbridge.wire.errors import (
+    BridgeError,
+    DeadlineExceeded,
+    EnvLost,
+    ProtocolMismatch,
+    SessionExpired,
+    Unavailable,
+    WireError,
+    decode_error,
+)
 
 _MODES = {
     AutoresetMode.NEXT_STEP: env_pb2.AUTORESET_MODE_NEXT_STEP,
@@ -23,10 +41,25 @@ _MODES = {
 _MODE_OF = {number: mode for mode, number in _MODES.items()}
 # Refusals that leave the sequence number to the next request; see StepRequest in env.proto.
 _NOT_USED_UP = frozenset({"INVALID_ACTION", "INVALID_REQUEST", "NEEDS_RESET", "UNSUPPORTED", "DEADLINE"})
+_UNREACHABLE = (Unavailable, DeadlineExceeded)
+
+
+def _content(message: env_pb2.ExchangeRequest) -> bytes:
+    """A request but for its number and its sender."""
+    copy = env_pb2.ExchangeRequest()
+    copy.CopyFrom(message)
+    body = getattr(copy, str(copy.WhichOneof("request")))
+    for field in ("session", "seq", "epoch"):
+        body.ClearField(field)
+    return copy.SerializeToString(deterministic=True)
 
 
 class RequestPending(RuntimeError):
     """``send`` while an answer is still to be received, or ``recv`` without anything sent."""
+
+
+class ForkedProcess(RuntimeError):
+    """A process uses an environment that its parent made; connections do not survive a fork."""
 
 
 class ClientSession:
@@ -38,13 +71,16 @@ class ClientSession:
         environment: a name on offer there; empty for the first.
         num_envs: 0 for a single environment.
         autoreset_mode: None for the environment's default.
-        timeout: seconds allowed for each call.
+        retry: patience with a server that does not answer.
         max_message_bytes: the largest message this side takes.
+        resume: another process's ``ticket``; the session is taken over instead of opened.
 
     Attributes:
         observations, actions: codecs of the two spaces of one environment.
         autoreset_mode: in effect; None for a single environment.
         metadata: the environment's own.
+        reconnects: connections lost and made again so far.
+        last_outcome: with ``resume``, what the newest request of the former holder was answered.
 
     Raises:
         BridgeError: what ``Link.call`` raises, and the server's refusals of Open.
@@ -59,46 +95,44 @@ class ClientSession:
         num_envs: int = 0,
         autoreset_mode: AutoresetMode | None = None,
         render_mode: str | None = None,
-        timeout: float = 60.0,
+        retry: Retry | None = None,
         max_message_bytes: int = 0,
+        resume: str | None = None,
     ) -> None:
         self._link = link
         self.where = where
-        self.num_envs = num_envs
-        self.timeout = timeout
-        self._closed = False
-        self._pending = False
-        self._introduce = True
-        self._lock = threading.Lock()
+        self.retry = retry or Retry()
+        self.reconnects = 0
+        self.last_outcome: env_pb2.ExchangeResponse | None = None
+        self._process = os.getpid()
+        self._closed = threading.Event()
+        self._in_flight: env_pb2.ExchangeRequest | None = None
+        self._unanswered = False  # the request in flight was given up on: its answer must be asked for anew
+        self._keep_alive: Periodic | None = None
+        self._open_request = env_pb2.OpenRequest(
+            protocol_version=PROTOCOL_VERSION,
+            environment=environment,
+            num_envs=num_envs,
+            autoreset_mode=_MODES[autoreset_mode] if autoreset_mode else env_pb2.AUTORESET_MODE_UNSPECIFIED,
+            render_mode=render_mode or "",
+            max_message_bytes=max_message_bytes,
+            client=f"rlbridge {__version__} pid {self._process}",
+        )
         try:
             self.server = self._handshake()
-            opened = link.call(
-                env_pb2.OpenRequest(
-                    protocol_version=PROTOCOL_VERSION,
-                    environment=environment,
-                    num_envs=num_envs,
-                    autoreset_mode=_MODES[autoreset_mode] if autoreset_mode else env_pb2.AUTORESET_MODE_UNSPECIFIED,
-                    render_mode=render_mode or "",
-                    open_key=secrets.token_bytes(16),
-                    max_message_bytes=max_message_bytes,
-                    client=f"rlbridge {__version__} pid {os.getpid()}",
-                ),
-                timeout,
-            )
-            self._reference = opened.session
-            self._epoch = opened.epoch
-            self._next_seq = opened.next_seq
-            self.observations = BlockCodec(decode_space(opened.observation_space))
-            self.actions = BlockCodec(decode_space(opened.action_space))
-            self.autoreset_mode = _MODE_OF.get(opened.autoreset_mode)
-            self.metadata: dict[str, Any] = decode_value(opened.metadata) if opened.HasField("metadata") else {}
+            if resume is not None:
+                self._take_over(resume)
+            else:
+                self._open()
         except BaseException:
             link.close()
             raise
 
+    # ------------------------------------------------------------------------------------------ opening, resuming
+
     def _handshake(self) -> env_pb2.DescribeResponse:
         request = env_pb2.DescribeRequest(protocol_versions=[PROTOCOL_VERSION], client=f"rlbridge {__version__}")
-        server: env_pb2.DescribeResponse = self._link.call(request, min(self.timeout, 10.0))
+        server: env_pb2.DescribeResponse = self._link.call(request, min(self.retry.timeout, 10.0))
         if server.protocol_version != PROTOCOL_VERSION:
             raise ProtocolMismatch(
                 f"{self.where} ({server.server or 'unknown server'}) speaks protocol versions "
@@ -108,6 +142,69 @@ class ClientSession:
                 got=list(server.protocol_versions),
             )
         return server
+
+    def _open(self) -> None:
+        # The key makes repeating this harmless: an answer that was lost is given again.
+        self._open_request.open_key = secrets.token_bytes(16)
+        self._adopt(self._persistently(lambda: self._link.call(self._open_request, self.retry.timeout)))
+
+    def _adopt(self, opened: env_pb2.OpenResponse) -> None:
+        self._reference = opened.session
+        self._epoch = opened.epoch
+        self._next_seq = opened.next_seq
+        self.observations = BlockCodec(decode_space(opened.observation_space))
+        self.actions = BlockCodec(decode_space(opened.action_space))
+        self.num_envs = opened.num_envs
+        self.render_mode: str | None = opened.render_mode or None
+        self.autoreset_mode = _MODE_OF.get(opened.autoreset_mode)
+        self.metadata: dict[str, Any] = decode_value(opened.metadata) if opened.HasField("metadata") else {}
+        if self._keep_alive is None and "keepalive" in self.server.capabilities:
+            self._keep_alive = Periodic(self._renew_lease, opened.lease_ms / 3000)
+
+    def _renew_lease(self) -> None:
+        """Called every third of a lease: a trainer may be busy with other things for longer than one."""
+        if self._closed.is_set() or os.getpid() != self._process:
+            return
+        try:
+            request = env_pb2.KeepAliveRequest(session=self._reference, epoch=self._epoch)
+            self._link.call(request, min(self.retry.timeout, 10.0))
+        except BridgeError:
+            pass  # the next request finds out, and has the means to do something about it
+
+    def reopen(self) -> None:
+        """A new session with the same parameters, after the old one was lost. Waits for the server to come back.
+
+        Raises:
+            EnvLost: it did not, within the time allowed.
+        """
+        self._in_flight, self._unanswered = None, False
+        self._link.drop()
+        try:
+            self._open()
+        except _UNREACHABLE as error:
+            raise EnvLost(f"the server was lost and did not come back: {error.args[0]}", **error.details) from error
+
+    @property
+    def ticket(self) -> str:
+        """What another process needs to take this session over: a secret, as good as the session itself."""
+        parts = {
+            "id": self._reference.id,
+            "token": base64.b64encode(self._reference.token).decode(),
+            "epoch": self._epoch,
+        }
+        return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
+
+    def _take_over(self, ticket: str) -> None:
+        try:
+            parts = json.loads(base64.urlsafe_b64decode(ticket))
+            request = env_pb2.ResumeRequest(
+                session_id=parts["id"], token=base64.b64decode(parts["token"]), epoch=parts["epoch"]
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise WireError(f"the ticket to resume is not one that `ticket` gave ({type(error).__name__})") from error
+        resumed = self._link.call(request, self.retry.timeout)
+        self._adopt(resumed.session)
+        self.last_outcome = resumed.last_outcome if resumed.HasField("last_outcome") else None
 
     # ------------------------------------------------------------------------------------------------- requests
 
@@ -130,22 +227,47 @@ class ClientSession:
 
     def send_step(self, action: list[bytes]) -> None:
         """Start a step; its answer is for ``receive``."""
-        request = env_pb2.ExchangeRequest()
-        request.step.action.extend(action)
-        self._send(request, request.step)
+        message = env_pb2.ExchangeRequest()
+        message.step.action.extend(action)
+        self._send(message, message.step)
 
-    def _send(self, request: env_pb2.ExchangeRequest, body: Any) -> None:
+    def _send(self, message: env_pb2.ExchangeRequest, body: Any) -> None:
         """Number a request and start it; ``body`` is the one of its parts that is set."""
-        if self._closed:
-            raise SessionExpired(f"this environment ({self.where}) is closed; make a new one")
-        if self._pending:
-            raise RequestPending("a request is under way: receive its answer first")
-        if self._introduce:  # the stream remembers who is speaking
-            body.session.CopyFrom(self._reference)
-            self._introduce = False
+        self._check_usable()
+        if self._in_flight is not None and self._settled(self._in_flight, message):
+            return
         body.seq, body.epoch = self._next_seq, self._epoch
-        self._link.send(request)
-        self._pending = True
+        if not self._link.streaming:  # a stream remembers who is speaking
+            body.session.CopyFrom(self._reference)
+        self._link.send(message)
+        self._in_flight = message
+
+    def _settled(self, before: env_pb2.ExchangeRequest, message: env_pb2.ExchangeRequest) -> bool:
+        """What to do with a new request while another one is in flight; True if it is that one, repeated."""
+        if not self._unanswered:
+            raise RequestPending("a request is under way: receive its answer first")
+        if _content(before) == _content(message):
+            return True
+        if not message.HasField("reset"):
+            raise RequestPending(
+                "the request before this one was broken off without an answer, and may have been executed. Repeat it "
+                "to get its answer, or reset()."
+            )
+        try:
+            self.receive()  # executed or not, a reset makes its outcome void
+        except BridgeError:
+            if self._in_flight is not None:
+                raise
+        return False
+
+    def _check_usable(self) -> None:
+        if self._closed.is_set():
+            raise SessionExpired(f"this environment ({self.where}) is closed; make a new one")
+        if os.getpid() != self._process:
+            raise ForkedProcess(
+                f"this environment was made in process {self._process} and is used in its fork {os.getpid()}. "
+                "Make environments in the process that uses them."
+            )
 
     def receive(self) -> env_pb2.ExchangeResponse:
         """The answer to the request under way.
@@ -153,13 +275,30 @@ class ClientSession:
         Raises:
             InvalidAction, NeedsReset, Unsupported, WireError: refused; nothing happened, the session lives on.
             RemoteEnvError, MessageTooLarge: executed, and failed.
-            SessionExpired, EnvLost, Superseded: the environment is gone, or somebody else's.
-            Unavailable, DeadlineExceeded: the server cannot be reached.
+            EnvLost: the server that held the environment, or its session, is gone.
+            Superseded: another client has taken the session over.
+            Unavailable, DeadlineExceeded: the server could not be reached again within ``retry.total`` seconds. The
+                request is still under way: repeating it, or calling ``receive`` once more, goes on trying.
         """
-        if not self._pending:
+        self._check_usable()
+        if self._in_flight is None:
             raise RequestPending("no request is under way: send one first")
-        self._pending = False
-        response = self._link.receive(self.timeout)
+        repeat, self._unanswered = self._unanswered, True  # also if an interrupt breaks the waiting off
+        try:
+            response = self._repeat() if repeat else self._wait()
+        except _UNREACHABLE as error:
+            response = self._recover(error)
+        return self._answer(response)
+
+    def _wait(self) -> env_pb2.ExchangeResponse:
+        response = self._link.receive(self.retry.timeout)
+        if response.error.reason == DeadlineExceeded.reason:  # no answer yet: the request is still executing
+            raise decode_error(response.error)
+        return response
+
+    def _answer(self, response: env_pb2.ExchangeResponse) -> env_pb2.ExchangeResponse:
+        """Count the request as answered, and raise the error if that is the answer."""
+        self._in_flight, self._unanswered = None, False
         kind = response.WhichOneof("response")
         if kind == "error":
             error = decode_error(response.error)
@@ -174,14 +313,62 @@ class ClientSession:
         self._next_seq += 1
         return response
 
+    def _recover(self, error: BridgeError) -> env_pb2.ExchangeResponse:
+        if "resume" not in self.server.capabilities:
+            self._in_flight, self._unanswered = None, False
+            raise error
+        response: env_pb2.ExchangeResponse = self._persistently(self._repeat, error)
+        return response
+
+    def _repeat(self) -> env_pb2.ExchangeResponse:
+        """Resume over a new connection and send the request in flight again, under its own number."""
+        message = self._in_flight
+        assert message is not None
+        self._link.drop()
+        request = env_pb2.ResumeRequest(
+            session_id=self._reference.id,
+            token=self._reference.token,
+            epoch=self._epoch,
+            client=self._open_request.client,
+        )
+        try:
+            resumed = self._link.call(request, self.retry.timeout)
+        except (SessionExpired, EnvLost) as error:
+            self._in_flight, self._unanswered = None, False
+            raise EnvLost(f"{self.where}: {error.args[0]}", **error.details) from error
+        self.reconnects += 1
+        self._reference = resumed.session.session
+        getattr(message, str(message.WhichOneof("request"))).session.CopyFrom(self._reference)
+        self._link.send(message)
+        return self._wait()
+
+    def _persistently(self, attempt: Any, error: BridgeError | None = None) -> Any:
+        """Make attempts until one gets through or the time is used up; then the last failure is raised."""
+        if error is None:
+            try:
+                return attempt()
+            except Unavailable as first:  # nobody there yet, or for a moment; a deadline, though, was waited for
+                error = first
+        for pause in self.retry.pauses():
+            if self._closed.wait(pause):
+                break
+            try:
+                return attempt()
+            except _UNREACHABLE as again:
+                error = again
+        tried = f" (tried again for {self.retry.total:g} s)" if self.retry.total else ""
+        raise type(error)(f"{error.args[0]}{tried}", **error.details) from error
+
     def close(self) -> None:
         """Close the environment at the server, if it can still be reached, and let the connection go. Idempotent."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
+        if self._closed.is_set() or os.getpid() != self._process:
+            return
+        self._closed.set()
+        if self._keep_alive is not None:
+            self._keep_alive.stop()
         try:
-            self._link.call(env_pb2.CloseRequest(session=self._reference, epoch=self._epoch), min(self.timeout, 10.0))
+            request = env_pb2.CloseRequest(session=self._reference, epoch=self._epoch)
+            self._link.call(request, min(self.retry.timeout, 10.0))
         except BridgeError:
             pass  # gone already; else its lease will run out
         finally:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from rlbridge.client.connect import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_TIMEOUT, open_session
+from rlbridge.client.connect import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_RETRY_FOR, DEFAULT_TIMEOUT, open_session
 from rlbridge.client.requests import packed_action, reset_request
 from rlbridge.v1 import env_pb2
 from rlbridge.wire import decode_value
+from rlbridge.wire.errors import EnvLost
 
 Step = tuple[Any, Any, Any, Any, dict[str, Any]]
 
@@ -28,7 +29,14 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         target: ``grpc://host:port[/environment]`` or ``unix:///path``.
         num_envs: at least 1.
         autoreset_mode: None for the environment's default, which is NEXT_STEP unless a native batch does another.
-        render_mode, timeout, max_message_bytes, copy: as for ``RemoteEnv``.
+        on_lost: what happens when the server dies and the environments with it. ``reopen`` waits for it to come back
+            (up to ``retry_for``), opens new ones, and gives one step in which every row is truncated, repeats its last
+            observation and is not valid. ``raise`` raises EnvLost.
+        render_mode, timeout, retry_for, max_message_bytes, copy, resume: as for ``RemoteEnv``.
+
+    Attributes:
+        ticket: as for ``RemoteEnv``.
+        times_lost: how often the environments were lost and opened anew.
     """
 
     def __init__(
@@ -39,22 +47,39 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         autoreset_mode: AutoresetMode | str | None = None,
         render_mode: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
+        retry_for: float = DEFAULT_RETRY_FOR,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         copy: bool = True,
+        on_lost: Literal["reopen", "raise"] = "reopen",
+        resume: str | None = None,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        if on_lost not in ("reopen", "raise"):
+            raise ValueError(f"on_lost must be 'reopen' or 'raise', got {on_lost!r}")
         self._session = session = open_session(
             target,
             num_envs=num_envs,
             autoreset_mode=AutoresetMode(autoreset_mode) if autoreset_mode else None,
             render_mode=render_mode,
             timeout=timeout,
+            retry_for=retry_for,
             max_message_bytes=max_message_bytes,
+            resume=resume,
         )
+        if session.num_envs != num_envs:
+            session.close()
+            raise ValueError(f"the ticket is for num_envs={session.num_envs} (0: a single one), asked for {num_envs}")
         self._copy = copy
+        self._on_lost = on_lost
+        self.times_lost = 0
+        self._last: env_pb2.StepResponse | env_pb2.ResetResponse | None = (
+            None  # its observation is what lost rows repeat
+        )
+        self._begun: env_pb2.ResetResponse | None = None  # NEXT_STEP: the reset that the next step shows after a loss
+        self._seed: int | None = None
         self.num_envs = num_envs
-        self.render_mode = render_mode
+        self.render_mode = session.render_mode
         self.metadata = {**session.metadata, "autoreset_mode": session.autoreset_mode}
         self.single_observation_space = session.observations.space
         self.single_action_space = session.actions.space
@@ -65,8 +90,17 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed if isinstance(seed, int) else None)
-        response = self._session.reset(reset_request(seed, options, self.num_envs))
-        return self._batch(response.observation, self.num_envs), self._infos(response)
+        request = reset_request(seed, options, self.num_envs)
+        if request.HasField("seed"):
+            self._seed = request.seed
+        try:
+            response = self._session.reset(request)
+        except EnvLost as lost:
+            self._reopen(lost)
+            request.ClearField("reset_mask")  # there is nothing left that could be kept
+            response = self._session.reset(request)
+        self._begun = None
+        return self._first(response)
 
     def step(self, actions: Any) -> Step:
         self.send(actions)
@@ -79,11 +113,19 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             InvalidAction: a wrong structure, shape or dtype. Wrong values are found by the server: ``recv`` raises.
             RequestPending: the step before has not been received.
         """
-        self._session.send_step(packed_action(self._session.actions, actions, self.num_envs))
+        packed = packed_action(self._session.actions, actions, self.num_envs)
+        if self._begun is None:
+            self._session.send_step(packed)
 
     def recv(self) -> Step:
         """The result of the step that ``send`` started, as ``step`` returns it."""
-        response = self._session.receive().step
+        if self._begun is not None:
+            return self._first_step()
+        try:
+            response = self._session.receive().step
+        except EnvLost as lost:
+            return self._lost_step(lost)
+        self._last = response
         infos = self._infos(response)
         if response.final_rows:
             self._add_final(infos, response)
@@ -103,6 +145,59 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
 
     def close_extras(self, **kwargs: Any) -> None:
         self._session.close()
+
+    @property
+    def ticket(self) -> str:
+        """See ``RemoteEnv``."""
+        return self._session.ticket
+
+    # ----------------------------------------------------------------------------------------- after a server's death
+
+    def _reopen(self, lost: EnvLost) -> None:
+        if self._on_lost == "raise":
+            raise lost
+        self._session.reopen()
+        self.times_lost += 1
+
+    def _lost_step(self, lost: EnvLost) -> Step:
+        """New environments, and the step that says that the old ones are gone."""
+        self._reopen(lost)
+        # Where the run was seeded, its next life is too, by a rule, so that a run can be repeated.
+        seed = (
+            None
+            if self._seed is None
+            else int(np.random.SeedSequence([self._seed, self.times_lost]).generate_state(1)[0])
+        )
+        begun = self._session.reset(reset_request(seed, None, self.num_envs))
+        n, same_step = self.num_envs, self._session.autoreset_mode is AutoresetMode.SAME_STEP
+        every, none = np.ones(n, np.bool_), np.zeros(n, np.bool_)
+        last = list((self._last or begun).observation)
+        note = {"bridge_error": np.full(n, f"EnvLost: {lost.args[0]}", object), "_bridge_error": every.copy()}
+        infos: dict[str, Any] = {"bridge_valid": none.copy(), "_bridge_valid": every.copy()}
+        if same_step:
+            shown, info = self._first(begun)
+            response = env_pb2.StepResponse(final_rows=range(n), final_observation=last)
+            infos = {**info, **infos, "final_info": note, "_final_info": every.copy()}
+            self._add_final(infos, response)
+        else:
+            shown = self._batch(last, n)
+            infos.update(note)
+            self._begun = begun if self._session.autoreset_mode is AutoresetMode.NEXT_STEP else None
+        return shown, np.zeros(n), none.copy(), every.copy(), infos
+
+    def _first_step(self) -> Step:
+        """NEXT_STEP: the step after the loss is the reset that has been made already."""
+        assert self._begun is not None
+        begun, self._begun = self._begun, None
+        observation, infos = self._first(begun)
+        n = self.num_envs
+        return observation, np.zeros(n), np.zeros(n, np.bool_), np.zeros(n, np.bool_), infos
+
+    # ------------------------------------------------------------------------------------------------------ decoding
+
+    def _first(self, response: env_pb2.ResetResponse) -> tuple[Any, dict[str, Any]]:
+        self._last = response
+        return self._batch(response.observation, self.num_envs), self._infos(response)
 
     def _batch(self, blocks: Any, n: int) -> Any:
         return self._session.observations.unpack_batch(blocks, n, copy=self._copy)

@@ -133,10 +133,10 @@ class _EnvService(env_pb2_grpc.EnvServiceServicer):
         return _answer(context, self._host.open, request)
 
     def Resume(self, request: env_pb2.ResumeRequest, context: Any) -> env_pb2.ResumeResponse:
-        _abort(context, _not_here("Resume"))
+        return _answer(context, self._host.resume, request)
 
     def KeepAlive(self, request: env_pb2.KeepAliveRequest, context: Any) -> env_pb2.KeepAliveResponse:
-        _abort(context, _not_here("KeepAlive"))
+        return _answer(context, self._host.keep_alive, request)
 
     def Close(self, request: env_pb2.CloseRequest, context: Any) -> env_pb2.CloseResponse:
         return _answer(context, self._host.close, request)
@@ -152,11 +152,8 @@ class _EnvService(env_pb2_grpc.EnvServiceServicer):
 
     def Exchange(self, request_iterator: Iterator[Request], context: Any) -> Iterator[Response]:
         exchange = self._host.exchange()
-        try:
-            for request in request_iterator:
-                yield exchange.execute(request)
-        finally:
-            exchange.close()
+        for request in request_iterator:
+            yield exchange.execute(request)
 
 
 class _RolloutService(rollout_pb2_grpc.RolloutServiceServicer):

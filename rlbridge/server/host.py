@@ -32,7 +32,6 @@ from rlbridge.wire.errors import (
     MessageTooLarge,
     ProtocolMismatch,
     SessionExpired,
-    Superseded,
     Unavailable,
     UnknownEnvironment,
     Unsupported,
@@ -41,7 +40,7 @@ from rlbridge.wire.errors import (
 
 log = logging.getLogger("rlbridge.server")
 
-_CAPABILITIES = ("exchange", "render", "reset_mask", "spaces")
+_CAPABILITIES = ("exchange", "keepalive", "render", "reset_mask", "resume", "spaces")
 _MODES = {
     env_pb2.AUTORESET_MODE_NEXT_STEP: AutoresetMode.NEXT_STEP,
     env_pb2.AUTORESET_MODE_SAME_STEP: AutoresetMode.SAME_STEP,
@@ -68,7 +67,7 @@ class Host:
         self._render_modes: dict[str, list[str]] = {}
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
-        self._opens: dict[bytes, Future[tuple[Session, env_pb2.OpenResponse]]] = {}
+        self._opens: dict[bytes, Future[Session]] = {}
         self._stopping = threading.Event()
         for offer in offers:
             self._probe(offer)
@@ -144,19 +143,19 @@ class Host:
             known = self._opens.get(request.open_key)
             if known is None:
                 self._check_capacity(request)
-                opening: Future[tuple[Session, env_pb2.OpenResponse]] = Future()
+                opening: Future[Session] = Future()
                 self._opens[request.open_key] = opening
         if known is not None:
-            return known.result(timeout=self.limits.wait_seconds)[1]
+            return known.result(timeout=self.limits.wait_seconds).opened
         try:
-            session, response = self._open(request)
+            session = self._open(request)
         except BaseException as error:
             with self._lock:
                 del self._opens[request.open_key]
             opening.set_exception(error)
             raise
-        opening.set_result((session, response))
-        return response
+        opening.set_result(session)
+        return session.opened
 
     def _check_capacity(self, request: env_pb2.OpenRequest) -> None:
         if self._stopping.is_set():
@@ -176,7 +175,7 @@ class Host:
                 got=request.num_envs,
             )
 
-    def _open(self, request: env_pb2.OpenRequest) -> tuple[Session, env_pb2.OpenResponse]:
+    def _open(self, request: env_pb2.OpenRequest) -> Session:
         offer = self._offer(request.environment)
         self._check_render_mode(offer, request.render_mode)
         mode = _MODES.get(request.autoreset_mode)
@@ -186,7 +185,7 @@ class Host:
             self._check_size(offer, environment, largest, request.max_message_bytes)
             session = Session(environment, self.limits, request)
             metadata = {key: value for key, value in environment.metadata.items() if key != "autoreset_mode"}
-            response = env_pb2.OpenResponse(
+            session.opened = env_pb2.OpenResponse(
                 session=env_pb2.SessionRef(id=session.id, token=session.token, attachment=session.attachment),
                 epoch=self.epoch,
                 next_seq=session.next_seq,
@@ -201,6 +200,7 @@ class Host:
                 metadata=encode_value(metadata),
                 environment=offer.name,
                 render_mode=request.render_mode,
+                num_envs=environment.num_envs,
             )
         except BaseException:
             environment.close()
@@ -208,7 +208,7 @@ class Host:
         with self._lock:
             self._sessions[session.id] = session
         log.info("session %s opened: %s, num_envs=%d, for %s", session.id, offer.name, request.num_envs, request.client)
-        return session, response
+        return session
 
     def _offer(self, name: str) -> Offer:
         if not name:
@@ -242,12 +242,42 @@ class Host:
                 side=side,
             )
 
+    def resume(self, request: env_pb2.ResumeRequest) -> env_pb2.ResumeResponse:
+        """Attach to a living session again; whoever held it before is fenced off from now on.
+
+        Raises:
+            EnvLost, SessionExpired: there is nothing to attach to.
+        """
+        ref = env_pb2.SessionRef(id=request.session_id, token=request.token)
+        session = self.session(ref, request.epoch)
+        attachment = session.attach()
+        response = env_pb2.ResumeResponse(oldest_kept_seq=session.oldest_kept_seq)
+        response.session.CopyFrom(session.opened)
+        response.session.session.attachment = attachment
+        response.session.next_seq = session.next_seq
+        if session.last_outcome is not None:
+            response.last_outcome.CopyFrom(session.last_outcome)
+        log.info("session %s resumed, attachment %d, for %s", session.id, attachment, request.client)
+        return response
+
+    def keep_alive(self, request: env_pb2.KeepAliveRequest) -> env_pb2.KeepAliveResponse:
+        """Renew a session's lease.
+
+        Raises:
+            EnvLost, SessionExpired, Superseded: it is not the caller's to renew.
+        """
+        session = self.session(request.session, request.epoch)
+        session.check_attachment(request.session.attachment)
+        session.touch()
+        return env_pb2.KeepAliveResponse(lease_ms=int(session.lease_seconds * 1000))
+
     def close(self, request: env_pb2.CloseRequest) -> env_pb2.CloseResponse:
         """End a session. What is not there is closed already."""
         try:
-            session = self._session(request.session, request.epoch)
+            session = self.session(request.session, request.epoch)
         except (SessionExpired, EnvLost):
             return env_pb2.CloseResponse()
+        session.check_attachment(request.session.attachment)
         self._remove(session)
         return env_pb2.CloseResponse()
 
@@ -255,17 +285,19 @@ class Host:
 
     def execute(self, request: Request) -> Response:
         """Answer one Reset, Step or Render that names its session; an error is an answer, never an exception."""
-        exchange = Exchange(self)
-        try:
-            return exchange.execute(request)
-        finally:
-            exchange.close()
+        return Exchange(self).execute(request)
 
     def exchange(self) -> Exchange:
-        """The host's end of one stream of requests; close it when the stream ends."""
+        """The host's end of one stream of requests. A stream that ends leaves its session as it is."""
         return Exchange(self)
 
-    def _session(self, ref: env_pb2.SessionRef, epoch: int) -> Session:
+    def session(self, ref: env_pb2.SessionRef, epoch: int) -> Session:
+        """The session that a caller names and holds the token of.
+
+        Raises:
+            EnvLost: it belonged to a server process that is gone.
+            SessionExpired: there is none, or the token is another one's.
+        """
         if epoch != self.epoch:
             raise EnvLost(
                 "the server that held this session is gone (it was restarted), and the environment's state with it. "
@@ -280,13 +312,6 @@ class Host:
                 f"no session {ref.id[:40]!r} with this token: it was closed, or its lease of "
                 f"{self.limits.lease_seconds:g} s ran out. Open a new one."
             )
-        if ref.attachment != session.attachment:
-            raise Superseded(
-                f"session {ref.id} is held by attachment {session.attachment}, this is {ref.attachment}: another "
-                "client has resumed it.",
-                expected=session.attachment,
-                got=ref.attachment,
-            )
         return session
 
     # --------------------------------------------------------------------------------------------------- ending
@@ -296,7 +321,7 @@ class Host:
             if self._sessions.pop(session.id, None) is None:
                 return
             for key, opening in list(self._opens.items()):
-                if opening.done() and not opening.exception() and opening.result()[0] is session:
+                if opening.done() and not opening.exception() and opening.result() is session:
                     del self._opens[key]
         if not session.close(_CLOSE_SECONDS):
             log.warning("session %s is still executing; its environment is closed when it returns", session.id)
@@ -318,12 +343,17 @@ class Host:
 
 
 class Exchange:
-    """The host's end of one stream: it remembers the session that the first request named."""
+    """The host's end of one stream: it remembers the session that the latest request named."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._session: Session | None = None
         self._attachment = 0
+
+    @property
+    def attached(self) -> bool:
+        """Whether a request has named a session yet."""
+        return self._session is not None
 
     def execute(self, request: Request) -> Response:
         """Answer one request; an error is an answer, never an exception."""
@@ -335,30 +365,14 @@ class Exchange:
             body: Any = getattr(request, kind)
             seq = body.seq
             if body.HasField("session") or self._session is None or body.epoch != self._host.epoch:
-                session = self._host._session(body.session, body.epoch)
-                self._attach(session)
-            assert self._session is not None
-            if self._attachment != self._session.attachment:
-                raise Superseded(f"session {self._session.id} was resumed by another client")
-            return self._session.execute(request, body)
+                self._session = self._host.session(body.session, body.epoch)
+                self._attachment = body.session.attachment
+            return self._session.execute(request, body, self._attachment)
         except BridgeError as error:
             return error_response(error, seq)
         except Exception as error:
             log.exception("a request failed inside the server")
             return error_response(BridgeError(f"the server failed: {type(error).__name__}: {error}"), seq)
-
-    def _attach(self, session: Session) -> None:
-        if session is not self._session:
-            self.close()
-            session.attach_stream()
-            self._session = session
-        self._attachment = session.attachment
-
-    def close(self) -> None:
-        """The stream has ended; the session lives on for its lease."""
-        if self._session is not None:
-            self._session.detach_stream()
-            self._session = None
 
 
 def _largest_message(environment: Environment) -> int:

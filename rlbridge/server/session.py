@@ -25,6 +25,7 @@ from rlbridge.wire.errors import (
     SequenceExpired,
     SequenceGap,
     SessionExpired,
+    Superseded,
     WireError,
     encode_error,
 )
@@ -42,7 +43,10 @@ class Session:
         id: public name.
         token: secret that every request must carry.
         attachment: number of the present holder.
+        opened: what Open answered.
     """
+
+    opened: env_pb2.OpenResponse
 
     def __init__(self, environment: Environment, limits: ServerLimits, request: env_pb2.OpenRequest) -> None:
         self.id = secrets.token_hex(8)
@@ -58,8 +62,7 @@ class Session:
         self._next_seq = 1
         self._kept: OrderedDict[int, tuple[Request, Response]] = OrderedDict()
         self._last_seen = time.monotonic()
-        self._streams = 0
-        self._streams_lock = threading.Lock()
+        self._attaching = threading.Lock()
 
     # ------------------------------------------------------------------------------------------------ the lease
 
@@ -67,21 +70,16 @@ class Session:
         """The client has shown itself: the lease starts anew."""
         self._last_seen = time.monotonic()
 
-    def attach_stream(self) -> None:
-        """A stream of this session is open; the session does not expire while one is."""
-        with self._streams_lock:
-            self._streams += 1
-        self.touch()
-
-    def detach_stream(self) -> None:
-        """The stream is gone, the session stays for its lease."""
-        with self._streams_lock:
-            self._streams -= 1
-        self.touch()
-
     def expired(self, now: float) -> bool:
-        """Whether the lease ran out: no stream, no request under way, and no sign for ``lease_seconds``."""
-        return not self._streams and not self._lock.locked() and now - self._last_seen > self.lease_seconds
+        """Whether the lease ran out: no request under way, and none for ``lease_seconds``."""
+        return not self._lock.locked() and now - self._last_seen > self.lease_seconds
+
+    def attach(self) -> int:
+        """A new holder takes the session over; returns its attachment number. The older holder is fenced off."""
+        with self._attaching:
+            self.attachment += 1
+            self.touch()
+            return self.attachment
 
     # ------------------------------------------------------------------------------------------------ execution
 
@@ -90,10 +88,35 @@ class Session:
         """The number that the next new request must carry."""
         return self._next_seq
 
-    def execute(self, request: Request, body: Any) -> Response:
+    @property
+    def oldest_kept_seq(self) -> int:
+        """Outcomes from this number on are kept; ``next_seq`` where none is."""
+        return next(iter(self._kept), self._next_seq)
+
+    @property
+    def last_outcome(self) -> Response | None:
+        """What the newest executed request was answered."""
+        kept = self._kept.get(self._next_seq - 1)
+        return kept[1] if kept else None
+
+    def check_attachment(self, attachment: int) -> None:
+        """Refuse a holder that another one has taken over from.
+
+        Raises:
+            Superseded: ``attachment`` is not the present one.
+        """
+        if attachment != self.attachment:
+            raise Superseded(
+                f"session {self.id} is held by attachment {self.attachment}, this is {attachment}: another client has "
+                "resumed it.",
+                expected=self.attachment,
+                got=attachment,
+            )
+
+    def execute(self, request: Request, body: Any, attachment: int) -> Response:
         """Answer one request according to the table; an error is an answer, never an exception.
 
-        ``body`` is the one of the request's parts that is set.
+        ``body`` is the one of the request's parts that is set; ``attachment`` is the caller's.
         """
         try:
             if not self._lock.acquire(timeout=self._limits.wait_seconds):
@@ -103,13 +126,14 @@ class Session:
                     limit=self._limits.wait_seconds,
                 )
             try:
+                # Looked at in turn: a request of the older holder that waited here while another one took over is late.
+                self.check_attachment(attachment)
+                self.touch()
                 return self._execute_in_turn(request, body)
             finally:
                 self._lock.release()
         except BridgeError as error:
             return error_response(error, body.seq)
-        finally:
-            self.touch()
 
     def _execute_in_turn(self, request: Request, body: Any) -> Response:
         if self._closed:
@@ -117,6 +141,7 @@ class Session:
         seq = body.seq
         if seq == self._next_seq:
             response = self._outcome(body)  # raises where nothing was touched: then the number is not used up
+            self.touch()  # the lease runs from the end of a step, however long it took
             self._next_seq += 1
             self._kept[seq] = (request, response)
             if len(self._kept) > self._limits.kept_outcomes:
@@ -137,7 +162,7 @@ class Session:
             raise SequenceExpired(
                 f"request {seq} was executed, but only the last {self._limits.kept_outcomes} outcomes are kept "
                 f"(now {', '.join(map(str, self._kept)) or 'none'}); its answer is gone.",
-                oldest=next(iter(self._kept), self._next_seq),
+                oldest=self.oldest_kept_seq,
                 got=seq,
             )
         first, outcome = kept

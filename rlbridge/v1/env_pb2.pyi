@@ -153,7 +153,7 @@ class InfoSelection(_message.Message):
     def __init__(self, keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class OpenResponse(_message.Message):
-    __slots__ = ("session", "epoch", "next_seq", "lease_ms", "kept_outcomes", "observation_space", "action_space", "observation_layout", "action_layout", "autoreset_mode", "largest_message_bytes", "metadata", "environment", "render_mode")
+    __slots__ = ("session", "epoch", "next_seq", "lease_ms", "kept_outcomes", "observation_space", "action_space", "observation_layout", "action_layout", "autoreset_mode", "largest_message_bytes", "metadata", "environment", "render_mode", "num_envs")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NEXT_SEQ_FIELD_NUMBER: _ClassVar[int]
@@ -168,6 +168,7 @@ class OpenResponse(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
     RENDER_MODE_FIELD_NUMBER: _ClassVar[int]
+    NUM_ENVS_FIELD_NUMBER: _ClassVar[int]
     session: SessionRef
     epoch: int
     next_seq: int
@@ -182,29 +183,30 @@ class OpenResponse(_message.Message):
     metadata: _values_pb2.Value
     environment: str
     render_mode: str
-    def __init__(self, session: _Optional[_Union[SessionRef, _Mapping]] = ..., epoch: _Optional[int] = ..., next_seq: _Optional[int] = ..., lease_ms: _Optional[int] = ..., kept_outcomes: _Optional[int] = ..., observation_space: _Optional[_Union[_spaces_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_spaces_pb2.Space, _Mapping]] = ..., observation_layout: _Optional[_Iterable[_Union[_spaces_pb2.LeafLayout, _Mapping]]] = ..., action_layout: _Optional[_Iterable[_Union[_spaces_pb2.LeafLayout, _Mapping]]] = ..., autoreset_mode: _Optional[_Union[AutoresetMode, str]] = ..., largest_message_bytes: _Optional[int] = ..., metadata: _Optional[_Union[_values_pb2.Value, _Mapping]] = ..., environment: _Optional[str] = ..., render_mode: _Optional[str] = ...) -> None: ...
+    num_envs: int
+    def __init__(self, session: _Optional[_Union[SessionRef, _Mapping]] = ..., epoch: _Optional[int] = ..., next_seq: _Optional[int] = ..., lease_ms: _Optional[int] = ..., kept_outcomes: _Optional[int] = ..., observation_space: _Optional[_Union[_spaces_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_spaces_pb2.Space, _Mapping]] = ..., observation_layout: _Optional[_Iterable[_Union[_spaces_pb2.LeafLayout, _Mapping]]] = ..., action_layout: _Optional[_Iterable[_Union[_spaces_pb2.LeafLayout, _Mapping]]] = ..., autoreset_mode: _Optional[_Union[AutoresetMode, str]] = ..., largest_message_bytes: _Optional[int] = ..., metadata: _Optional[_Union[_values_pb2.Value, _Mapping]] = ..., environment: _Optional[str] = ..., render_mode: _Optional[str] = ..., num_envs: _Optional[int] = ...) -> None: ...
 
 class ResumeRequest(_message.Message):
-    __slots__ = ("session_id", "token", "epoch")
+    __slots__ = ("session_id", "token", "epoch", "client")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     token: bytes
     epoch: int
-    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[bytes] = ..., epoch: _Optional[int] = ...) -> None: ...
+    client: str
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[bytes] = ..., epoch: _Optional[int] = ..., client: _Optional[str] = ...) -> None: ...
 
 class ResumeResponse(_message.Message):
-    __slots__ = ("session", "next_seq", "oldest_kept_seq", "lease_ms")
+    __slots__ = ("session", "oldest_kept_seq", "last_outcome")
     SESSION_FIELD_NUMBER: _ClassVar[int]
-    NEXT_SEQ_FIELD_NUMBER: _ClassVar[int]
     OLDEST_KEPT_SEQ_FIELD_NUMBER: _ClassVar[int]
-    LEASE_MS_FIELD_NUMBER: _ClassVar[int]
-    session: SessionRef
-    next_seq: int
+    LAST_OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    session: OpenResponse
     oldest_kept_seq: int
-    lease_ms: int
-    def __init__(self, session: _Optional[_Union[SessionRef, _Mapping]] = ..., next_seq: _Optional[int] = ..., oldest_kept_seq: _Optional[int] = ..., lease_ms: _Optional[int] = ...) -> None: ...
+    last_outcome: ExchangeResponse
+    def __init__(self, session: _Optional[_Union[OpenResponse, _Mapping]] = ..., oldest_kept_seq: _Optional[int] = ..., last_outcome: _Optional[_Union[ExchangeResponse, _Mapping]] = ...) -> None: ...
 
 class KeepAliveRequest(_message.Message):
     __slots__ = ("session", "epoch")

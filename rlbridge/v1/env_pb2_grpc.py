@@ -99,7 +99,8 @@ class EnvServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def KeepAlive(self, request, context):
-        """Renews the lease of a session that has nothing else to say. Capability "keepalive"; UNIMPLEMENTED without it.
+        """Renews the lease of a session that has nothing else to say. Every request of the session renews it too; an open
+        stream without requests does not. Capability "keepalive"; UNIMPLEMENTED without it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

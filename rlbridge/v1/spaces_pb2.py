@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from rlbridge.v1 import values_pb2 as rlbridge_dot_v1_dot_values__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rlbridge/v1/spaces.proto\x12\x0brlbridge.v1\x1a\x18rlbridge/v1/values.proto\"\xd6\x03\n\x05Space\x12$\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x15.rlbridge.v1.BoxSpaceH\x00\x12.\n\x08\x64iscrete\x18\x02 \x01(\x0b\x32\x1a.rlbridge.v1.DiscreteSpaceH\x00\x12\x39\n\x0emulti_discrete\x18\x03 \x01(\x0b\x32\x1f.rlbridge.v1.MultiDiscreteSpaceH\x00\x12\x35\n\x0cmulti_binary\x18\x04 \x01(\x0b\x32\x1d.rlbridge.v1.MultiBinarySpaceH\x00\x12&\n\x04text\x18\x05 \x01(\x0b\x32\x16.rlbridge.v1.TextSpaceH\x00\x12(\n\x05tuple\x18\x06 \x01(\x0b\x32\x17.rlbridge.v1.TupleSpaceH\x00\x12&\n\x04\x64ict\x18\x07 \x01(\x0b\x32\x16.rlbridge.v1.DictSpaceH\x00\x12.\n\x08sequence\x18\x08 \x01(\x0b\x32\x1a.rlbridge.v1.SequenceSpaceH\x00\x12(\n\x05graph\x18\t \x01(\x0b\x32\x17.rlbridge.v1.GraphSpaceH\x00\x12)\n\x06one_of\x18\n \x01(\x0b\x32\x17.rlbridge.v1.OneOfSpaceH\x00\x42\x06\n\x04kind\"\x8c\x01\n\x08\x42oxSpace\x12(\n\tdata_type\x18\x01 \x01(\x0e\x32\x15.rlbridge.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0b\n\x03low\x18\x03 \x01(\x0c\x12\x0c\n\x04high\x18\x04 \x01(\x0c\x12\x15\n\rbounded_below\x18\x05 \x01(\x0c\x12\x15\n\rbounded_above\x18\x06 \x01(\x0c\"S\n\rDiscreteSpace\x12(\n\tdata_type\x18\x01 \x01(\x0e\x32\x15.rlbridge.v1.DataType\x12\t\n\x01n\x18\x02 \x01(\x12\x12\r\n\x05start\x18\x03 \x01(\x12\"[\n\x12MultiDiscreteSpace\x12!\n\x04nvec\x18\x01 \x01(\x0b\x32\x13.rlbridge.v1.Tensor\x12\"\n\x05start\x18\x02 \x01(\x0b\x32\x13.rlbridge.v1.Tensor\"/\n\x10MultiBinarySpace\x12\r\n\x05shape\x18\x01 \x03(\x03\x12\x0c\n\x04\x66lat\x18\x02 \x01(\x08\"G\n\tTextSpace\x12\x12\n\nmin_length\x18\x01 \x01(\x03\x12\x12\n\nmax_length\x18\x02 \x01(\x03\x12\x12\n\ncharacters\x18\x03 \x01(\t\"0\n\nTupleSpace\x12\"\n\x06spaces\x18\x01 \x03(\x0b\x32\x12.rlbridge.v1.Space\"4\n\tDictSpace\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.rlbridge.v1.DictEntry\"W\n\tDictEntry\x12\x0e\n\x04name\x18\x01 \x01(\tH\x00\x12\x10\n\x06number\x18\x03 \x01(\x12H\x00\x12!\n\x05space\x18\x02 \x01(\x0b\x32\x12.rlbridge.v1.SpaceB\x05\n\x03key\"I\n\rSequenceSpace\x12)\n\rfeature_space\x18\x01 \x01(\x0b\x32\x12.rlbridge.v1.Space\x12\r\n\x05stack\x18\x02 \x01(\x08\"\\\n\nGraphSpace\x12&\n\nnode_space\x18\x01 \x01(\x0b\x32\x12.rlbridge.v1.Space\x12&\n\nedge_space\x18\x02 \x01(\x0b\x32\x12.rlbridge.v1.Space\"0\n\nOneOfSpace\x12\"\n\x06spaces\x18\x01 \x03(\x0b\x32\x12.rlbridge.v1.Space\"e\n\nLeafLayout\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x10\n\x08variable\x18\x02 \x01(\x08\x12(\n\tdata_type\x18\x03 \x01(\x0e\x32\x15.rlbridge.v1.DataType\x12\r\n\x05shape\x18\x04 \x03(\x03\"3\n\x0bSampleBatch\x12$\n\x07samples\x18\x01 \x03(\x0b\x32\x13.rlbridge.v1.Sample\"\xf8\x01\n\x06Sample\x12%\n\x06tensor\x18\x01 \x01(\x0b\x32\x13.rlbridge.v1.TensorH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12)\n\x05items\x18\x03 \x01(\x0b\x32\x18.rlbridge.v1.SampleBatchH\x00\x12)\n\x05graph\x18\x04 \x01(\x0b\x32\x18.rlbridge.v1.GraphSampleH\x00\x12*\n\x06one_of\x18\x05 \x01(\x0b\x32\x18.rlbridge.v1.OneOfSampleH\x00\x12-\n\x07stacked\x18\x06 \x01(\x0b\x32\x1a.rlbridge.v1.StackedSampleH\x00\x42\x06\n\x04kind\"\x8c\x01\n\x0bGraphSample\x12)\n\x05nodes\x18\x01 \x01(\x0b\x32\x1a.rlbridge.v1.StackedSample\x12)\n\x05\x65\x64ges\x18\x02 \x01(\x0b\x32\x1a.rlbridge.v1.StackedSample\x12\'\n\nedge_links\x18\x03 \x01(\x0b\x32\x13.rlbridge.v1.Tensor\"A\n\x0bOneOfSample\x12\r\n\x05index\x18\x01 \x01(\r\x12#\n\x06sample\x18\x02 \x01(\x0b\x32\x13.rlbridge.v1.Sample\"/\n\rStackedSample\x12\x0e\n\x06length\x18\x01 \x01(\x04\x12\x0e\n\x06\x62locks\x18\x02 \x03(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rlbridge/v1/spaces.proto\x12\x0brlbridge.v1\x1a\x18rlbridge/v1/values.proto\"\xd6\x03\n\x05Space\x12$\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x15.rlbridge.v1.BoxSpaceH\x00\x12.\n\x08\x64iscrete\x18\x02 \x01(\x0b\x32\x1a.rlbridge.v1.DiscreteSpaceH\x00\x12\x39\n\x0emulti_discrete\x18\x03 \x01(\x0b\x32\x1f.rlbridge.v1.MultiDiscreteSpaceH\x00\x12\x35\n\x0cmulti_binary\x18\x04 \x01(\x0b\x32\x1d.rlbridge.v1.MultiBinarySpaceH\x00\x12&\n\x04text\x18\x05 \x01(\x0b\x32\x16.rlbridge.v1.TextSpaceH\x00\x12(\n\x05tuple\x18\x06 \x01(\x0b\x32\x17.rlbridge.v1.TupleSpaceH\x00\x12&\n\x04\x64ict\x18\x07 \x01(\x0b\x32\x16.rlbridge.v1.DictSpaceH\x00\x12.\n\x08sequence\x18\x08 \x01(\x0b\x32\x1a.rlbridge.v1.SequenceSpaceH\x00\x12(\n\x05graph\x18\t \x01(\x0b\x32\x17.rlbridge.v1.GraphSpaceH\x00\x12)\n\x06one_of\x18\n \x01(\x0b\x32\x17.rlbridge.v1.OneOfSpaceH\x00\x42\x06\n\x04kind\"\x8c\x01\n\x08\x42oxSpace\x12(\n\tdata_type\x18\x01 \x01(\x0e\x32\x15.rlbridge.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0b\n\x03low\x18\x03 \x01(\x0c\x12\x0c\n\x04high\x18\x04 \x01(\x0c\x12\x15\n\rbounded_below\x18\x05 \x01(\x0c\x12\x15\n\rbounded_above\x18\x06 \x01(\x0c\"S\n\rDiscreteSpace\x12(\n\tdata_type\x18\x01 \x01(\x0e\x32\x15.rlbridge.v1.DataType\x12\t\n\x01n\x18\x02 \x01(\x12\x12\r\n\x05start\x18\x03 \x01(\x12\"[\n\x12MultiDiscreteSpace\x12!\n\x04nvec\x18\x01 \x01(\x0b\x32\x13.rlbridge.v1.Tensor\x12\"\n\x05start\x18\x02 \x01(\x0b\x32\x13.rlbridge.v1.Tensor\"/\n\x10MultiBinarySpace\x12\r\n\x05shape\x18\x01 \x03(\x03\x12\x0c\n\x04\x66lat\x18\x02 \x01(\x08\"G\n\tTextSpace\x12\x12\n\nmin_length\x18\x01 \x01(\x03\x12\x12\n\nmax_length\x18\x02 \x01(\x03\x12\x12\n\ncharacters\x18\x03 \x01(\t\"0\n\nTupleSpace\x12\"\n\x06spaces\x18\x01 \x03(\x0b\x32\x12.rlbridge.v1.Space\"F\n\tDictSpace\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.rlbridge.v1.DictEntry\x12\x10\n\x08unsorted\x18\x02 \x01(\x08\"W\n\tDictEntry\x12\x0e\n\x04name\x18\x01 \x01(\tH\x00\x12\x10\n\x06number\x18\x03 \x01(\x12H\x00\x12!\n\x05space\x18\x02 \x01(\x0b\x32\x12.rlbridge.v1.SpaceB\x05\n\x03key\"I\n\rSequenceSpace\x12)\n\rfeature_space\x18\x01 \x01(\x0b\x32\x12.rlbridge.v1.Space\x12\r\n\x05stack\x18\x02 \x01(\x08\"\\\n\nGraphSpace\x12&\n\nnode_space\x18\x01 \x01(\x0b\x32\x12.rlbridge.v1.Space\x12&\n\nedge_space\x18\x02 \x01(\x0b\x32\x12.rlbridge.v1.Space\"0\n\nOneOfSpace\x12\"\n\x06spaces\x18\x01 \x03(\x0b\x32\x12.rlbridge.v1.Space\"e\n\nLeafLayout\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x10\n\x08variable\x18\x02 \x01(\x08\x12(\n\tdata_type\x18\x03 \x01(\x0e\x32\x15.rlbridge.v1.DataType\x12\r\n\x05shape\x18\x04 \x03(\x03\"3\n\x0bSampleBatch\x12$\n\x07samples\x18\x01 \x03(\x0b\x32\x13.rlbridge.v1.Sample\"\xf8\x01\n\x06Sample\x12%\n\x06tensor\x18\x01 \x01(\x0b\x32\x13.rlbridge.v1.TensorH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12)\n\x05items\x18\x03 \x01(\x0b\x32\x18.rlbridge.v1.SampleBatchH\x00\x12)\n\x05graph\x18\x04 \x01(\x0b\x32\x18.rlbridge.v1.GraphSampleH\x00\x12*\n\x06one_of\x18\x05 \x01(\x0b\x32\x18.rlbridge.v1.OneOfSampleH\x00\x12-\n\x07stacked\x18\x06 \x01(\x0b\x32\x1a.rlbridge.v1.StackedSampleH\x00\x42\x06\n\x04kind\"\x8c\x01\n\x0bGraphSample\x12)\n\x05nodes\x18\x01 \x01(\x0b\x32\x1a.rlbridge.v1.StackedSample\x12)\n\x05\x65\x64ges\x18\x02 \x01(\x0b\x32\x1a.rlbridge.v1.StackedSample\x12\'\n\nedge_links\x18\x03 \x01(\x0b\x32\x13.rlbridge.v1.Tensor\"A\n\x0bOneOfSample\x12\r\n\x05index\x18\x01 \x01(\r\x12#\n\x06sample\x18\x02 \x01(\x0b\x32\x13.rlbridge.v1.Sample\"/\n\rStackedSample\x12\x0e\n\x06length\x18\x01 \x01(\x04\x12\x0e\n\x06\x62locks\x18\x02 \x03(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,25 +37,25 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_TUPLESPACE']._serialized_start=983
   _globals['_TUPLESPACE']._serialized_end=1031
   _globals['_DICTSPACE']._serialized_start=1033
-  _globals['_DICTSPACE']._serialized_end=1085
-  _globals['_DICTENTRY']._serialized_start=1087
-  _globals['_DICTENTRY']._serialized_end=1174
-  _globals['_SEQUENCESPACE']._serialized_start=1176
-  _globals['_SEQUENCESPACE']._serialized_end=1249
-  _globals['_GRAPHSPACE']._serialized_start=1251
-  _globals['_GRAPHSPACE']._serialized_end=1343
-  _globals['_ONEOFSPACE']._serialized_start=1345
-  _globals['_ONEOFSPACE']._serialized_end=1393
-  _globals['_LEAFLAYOUT']._serialized_start=1395
-  _globals['_LEAFLAYOUT']._serialized_end=1496
-  _globals['_SAMPLEBATCH']._serialized_start=1498
-  _globals['_SAMPLEBATCH']._serialized_end=1549
-  _globals['_SAMPLE']._serialized_start=1552
-  _globals['_SAMPLE']._serialized_end=1800
-  _globals['_GRAPHSAMPLE']._serialized_start=1803
-  _globals['_GRAPHSAMPLE']._serialized_end=1943
-  _globals['_ONEOFSAMPLE']._serialized_start=1945
-  _globals['_ONEOFSAMPLE']._serialized_end=2010
-  _globals['_STACKEDSAMPLE']._serialized_start=2012
-  _globals['_STACKEDSAMPLE']._serialized_end=2059
+  _globals['_DICTSPACE']._serialized_end=1103
+  _globals['_DICTENTRY']._serialized_start=1105
+  _globals['_DICTENTRY']._serialized_end=1192
+  _globals['_SEQUENCESPACE']._serialized_start=1194
+  _globals['_SEQUENCESPACE']._serialized_end=1267
+  _globals['_GRAPHSPACE']._serialized_start=1269
+  _globals['_GRAPHSPACE']._serialized_end=1361
+  _globals['_ONEOFSPACE']._serialized_start=1363
+  _globals['_ONEOFSPACE']._serialized_end=1411
+  _globals['_LEAFLAYOUT']._serialized_start=1413
+  _globals['_LEAFLAYOUT']._serialized_end=1514
+  _globals['_SAMPLEBATCH']._serialized_start=1516
+  _globals['_SAMPLEBATCH']._serialized_end=1567
+  _globals['_SAMPLE']._serialized_start=1570
+  _globals['_SAMPLE']._serialized_end=1818
+  _globals['_GRAPHSAMPLE']._serialized_start=1821
+  _globals['_GRAPHSAMPLE']._serialized_end=1961
+  _globals['_ONEOFSAMPLE']._serialized_start=1963
+  _globals['_ONEOFSAMPLE']._serialized_end=2028
+  _globals['_STACKEDSAMPLE']._serialized_start=2030
+  _globals['_STACKEDSAMPLE']._serialized_end=2077
 # @@protoc_insertion_point(module_scope)

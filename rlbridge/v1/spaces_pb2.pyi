@@ -89,10 +89,12 @@ class TupleSpace(_message.Message):
     def __init__(self, spaces: _Optional[_Iterable[_Union[Space, _Mapping]]] = ...) -> None: ...
 
 class DictSpace(_message.Message):
-    __slots__ = ("entries",)
+    __slots__ = ("entries", "unsorted")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    UNSORTED_FIELD_NUMBER: _ClassVar[int]
     entries: _containers.RepeatedCompositeFieldContainer[DictEntry]
-    def __init__(self, entries: _Optional[_Iterable[_Union[DictEntry, _Mapping]]] = ...) -> None: ...
+    unsorted: bool
+    def __init__(self, entries: _Optional[_Iterable[_Union[DictEntry, _Mapping]]] = ..., unsorted: bool = ...) -> None: ...
 
 class DictEntry(_message.Message):
     __slots__ = ("name", "number", "space")

@@ -89,6 +89,7 @@ def _fill(message: spaces_pb2.Space, space: AnySpace, depth: int) -> None:
 
 
 def _fill_dict(message: spaces_pb2.DictSpace, space: spaces.Dict, depth: int) -> None:
+    message.unsorted = not getattr(space, "sort_keys", True)  # Gymnasium before 1.4 always sorts
     message.SetInParent()
     for key, subspace in space.spaces.items():
         entry = message.entries.add()
@@ -198,7 +199,9 @@ class _Reader:
             entries.append((getattr(entry, kind), self.read(entry.space, depth + 1, copies)))
         if len({key for key, _ in entries}) != len(entries):
             raise WireError("a Dict space holds the same key twice")
-        return spaces.Dict(entries)  # a sequence of pairs keeps its order; a dict would be sorted
+        return spaces.Dict(
+            entries, **({"sort_keys": False} if message.unsorted else {})
+        )  # a sequence of pairs keeps its order; a dict would be sorted
 
     def _shape(self, dims: Sequence[int], itemsize: int, copies: int) -> tuple[int, ...]:
         shape = checked_shape(dims, "space")

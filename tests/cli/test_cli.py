@@ -55,7 +55,8 @@ def test_two_environments_of_one_file_are_told_apart_by_the_target(serve_process
     assert facts["action_space"] == "Discrete(3)"
     assert facts["round_trip_ms"] > 0
     assert facts["limits"]["max_sessions"] == 64
-    assert "resume" not in facts["capabilities"]
+    assert "resume" in facts["capabilities"]
+    assert "rollout.onnx" not in facts["capabilities"]
     text = run("inspect", url).stdout
     assert "action_space: Discrete(2)" in text
 

@@ -324,10 +324,10 @@ def test_a_server_of_another_version_is_named(foreign_server):
 
 def test_a_server_that_stops_while_a_client_is_open_is_noticed(serve):
     server = serve("CartPole-v1")
-    env = rlbridge.make(server.urls[0])
+    env = rlbridge.make(server.urls[0], retry_for=1.0)
     env.reset(seed=0)
     server.stop()
-    with pytest.raises((errors.Unavailable, errors.SessionExpired)):
+    with pytest.raises((errors.Unavailable, errors.EnvLost)):
         env.step(0)
     env.close()
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlbridge import errors
 from rlbridge.server.catalog import Offer
 from rlbridge.server.host import Host
 from rlbridge.server.limits import ServerLimits
@@ -239,16 +240,60 @@ def test_a_session_without_a_sign_of_its_client_expires_and_its_environment_is_c
     peer.stop()
 
 
-def test_a_session_with_an_open_stream_does_not_expire():
-    peer = Peer(Counter, ServerLimits(lease_seconds=0.1))
-    exchange = peer.host.exchange()
-    reset = env_pb2.ResetRequest(session=peer.opened.session, seq=1, epoch=peer.epoch)
-    exchange.execute(env_pb2.ExchangeRequest(reset=reset))
+def test_keeping_alive_renews_the_lease_and_an_open_stream_alone_does_not(peer):
     session = next(iter(peer.host._sessions.values()))
-    session._last_seen -= 1000
-    assert not session.expired(session._last_seen + 1000)
-    exchange.close()
-    assert session.expired(session._last_seen + 1000)
+    exchange = peer.host.exchange()
+    step = env_pb2.StepRequest(session=peer.opened.session, seq=2, epoch=peer.epoch, action=peer.codec.pack(0))
+    assert exchange.execute(env_pb2.ExchangeRequest(step=step)).step.seq == 2
+    seen = session._last_seen
+    assert not session.expired(seen + 59)
+    assert session.expired(seen + 61)
+    session._last_seen -= 50
+    answer = peer.host.keep_alive(env_pb2.KeepAliveRequest(session=peer.opened.session, epoch=peer.epoch))
+    assert answer.lease_ms == 60_000
+    assert not session.expired(seen + 59)
+
+
+def test_resuming_fences_the_older_holder_and_tells_where_the_session_is(peer):
+    first = peer.step(2, action=1)
+    old = peer.opened.session
+    resumed = peer.host.resume(env_pb2.ResumeRequest(session_id=old.id, token=old.token, epoch=peer.epoch))
+    assert resumed.session.session.attachment == 2
+    assert (resumed.session.next_seq, resumed.oldest_kept_seq) == (3, 1)
+    assert resumed.last_outcome == first
+    assert resumed.session.observation_space == peer.opened.observation_space
+    assert reason(peer.step(3)) == "SUPERSEDED"
+    with pytest.raises(errors.Superseded):
+        peer.host.keep_alive(env_pb2.KeepAliveRequest(session=old, epoch=peer.epoch))
+    with pytest.raises(errors.Superseded):
+        peer.host.close(env_pb2.CloseRequest(session=old, epoch=peer.epoch))
+    peer.opened.session.CopyFrom(resumed.session.session)
+    assert peer.step(2, action=1).step.replayed
+    assert peer.step(3).step.seq == 3
+    with pytest.raises(errors.SessionExpired):
+        peer.host.resume(env_pb2.ResumeRequest(session_id=old.id, token=b"guess", epoch=peer.epoch))
+    with pytest.raises(errors.EnvLost):
+        peer.host.resume(env_pb2.ResumeRequest(session_id=old.id, token=old.token, epoch=peer.epoch + 1))
+
+
+def test_a_request_of_the_older_holder_that_was_waiting_is_fenced_too():
+    peer = Peer(Gate)
+    peer.reset()
+    Gate.entered.clear()
+    Gate.let_go.clear()
+    answers: list = []
+    running = threading.Thread(target=lambda: answers.append(peer.step(2)))
+    running.start()
+    assert Gate.entered.wait(10)
+    session = next(iter(peer.host._sessions.values()))
+    waiting = threading.Thread(target=lambda: answers.append(peer.step(3)))
+    waiting.start()
+    session.attach()
+    Gate.let_go.set()
+    running.join(10)
+    waiting.join(10)
+    assert sorted(reason(answer) for answer in answers) == ["", "SUPERSEDED"]
+    assert peer.env.total_steps == 1
     peer.stop()
 
 

@@ -258,3 +258,11 @@ def test_reading_warns_of_nothing():
         warnings.simplefilter("error")
         for space in HAND_MADE.values():
             travel(space)
+
+
+def test_a_dict_that_does_not_sort_its_keys_stays_one():
+    if "sort_keys" not in spaces.Dict.__init__.__kwdefaults__:
+        pytest.skip("this Gymnasium always sorts")
+    space = spaces.Dict({"b": spaces.Discrete(2), "a": spaces.Discrete(3)}, sort_keys=False)
+    decoded = decode_space(encode_space(space))
+    assert (list(decoded.spaces), decoded.sort_keys) == (["b", "a"], False)

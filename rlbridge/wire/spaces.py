@@ -199,9 +199,9 @@ class _Reader:
             entries.append((getattr(entry, kind), self.read(entry.space, depth + 1, copies)))
         if len({key for key, _ in entries}) != len(entries):
             raise WireError("a Dict space holds the same key twice")
-        return spaces.Dict(
-            entries, **({"sort_keys": False} if message.unsorted else {})
-        )  # a sequence of pairs keeps its order; a dict would be sorted
+        if message.unsorted:
+            return spaces.Dict(entries, sort_keys=False)
+        return spaces.Dict(entries)  # a sequence of pairs keeps its order; a dict would be sorted
 
     def _shape(self, dims: Sequence[int], itemsize: int, copies: int) -> tuple[int, ...]:
         shape = checked_shape(dims, "space")

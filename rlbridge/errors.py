@@ -1,8 +1,10 @@
 """Every exception that a user of environments may want to catch, in one place."""
 
+from rlbridge.client.credentials import CredentialsError
 from rlbridge.client.session import ForkedProcess, RequestPending
 from rlbridge.client.target import BadTarget
 from rlbridge.entry_point import UnknownFactory
+from rlbridge.server.auth import AuthFileError
 from rlbridge.server.grpc_server import PortTaken
 from rlbridge.server.serve import BindRefused
 from rlbridge.wire.errors import (
@@ -13,6 +15,7 @@ from rlbridge.wire.errors import (
     InvalidAction,
     MessageTooLarge,
     NeedsReset,
+    PermissionDenied,
     ProtocolMismatch,
     RemoteEnvError,
     SequenceConflict,
@@ -29,16 +32,19 @@ from rlbridge.wire.errors import (
 )
 
 __all__ = [
+    "AuthFileError",
     "BadTarget",
     "BindRefused",
     "BridgeError",
     "CapacityExhausted",
+    "CredentialsError",
     "DeadlineExceeded",
     "EnvLost",
     "ForkedProcess",
     "InvalidAction",
     "MessageTooLarge",
     "NeedsReset",
+    "PermissionDenied",
     "PortTaken",
     "ProtocolMismatch",
     "RemoteEnvError",

@@ -36,7 +36,9 @@ def serve(
     ],
     bind: Annotated[
         list[str] | None,
-        typer.Option(help="grpc://HOST:PORT (port 0: a free one) or unix:///PATH; may be given several times."),
+        typer.Option(
+            help="grpc://HOST:PORT (port 0: a free one), grpcs:// or unix:///PATH; may be given several times."
+        ),
     ] = None,
     max_sessions: Annotated[int, typer.Option(min=1, help="Sessions open at a time.")] = 64,
     max_envs: Annotated[int, typer.Option(min=1, help="Sub-environments of one session.")] = 1024,
@@ -51,8 +53,16 @@ def serve(
     hide_tracebacks: Annotated[
         bool, typer.Option("--hide-tracebacks", help="Do not send the environment's tracebacks to clients.")
     ] = False,
+    tls_cert: Annotated[str | None, typer.Option(help="PEM certificate chain, for binds with grpcs://.")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="PEM private key.")] = None,
+    tls_client_ca: Annotated[
+        str | None, typer.Option(help="Clients must show a certificate signed by this authority (mutual TLS).")
+    ] = None,
+    token_file: Annotated[
+        str | None, typer.Option(help="Lines 'control TOKEN' or 'observe TOKEN'; callers must show one.")
+    ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Allow a bind that other machines can reach, unprotected.")
+        bool, typer.Option("--insecure", help="Allow a bind that other machines can reach without TLS and a token.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log sessions as they open and close.")] = False,
 ) -> None:
@@ -69,13 +79,15 @@ def serve(
 
       rlbridge serve env_servers/factory_line
     """
-    from rlbridge.server import ServerLimits
+    from rlbridge.server import ServerLimits, ServerTls
     from rlbridge.server import serve as start
     from rlbridge.server.serve import DEFAULT_BIND
 
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
     )
+    if bool(tls_cert) != bool(tls_key) or (tls_client_ca and not tls_cert):
+        raise typer.BadParameter("--tls-cert and --tls-key belong together, and --tls-client-ca needs them")
     limits = ServerLimits(
         max_sessions=max_sessions,
         max_envs=max_envs,
@@ -90,6 +102,8 @@ def serve(
             bind or [DEFAULT_BIND],
             limits=limits,
             action_bounds=action_bounds.value if action_bounds else None,
+            tokens=token_file,
+            tls=ServerTls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None,
             insecure=insecure,
         )
 

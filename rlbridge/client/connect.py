@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from rlbridge.client.credentials import Credentials
 from rlbridge.client.grpc_link import GrpcLink
 from rlbridge.client.link import Link
 from rlbridge.client.retry import Retry
@@ -17,9 +19,18 @@ DEFAULT_RETRY_FOR = Retry().total
 DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
-def open_link(target: Target, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> Link:
-    """The link that a target's scheme asks for. Nothing is sent yet."""
-    return GrpcLink(target, max_message_bytes)
+GivenCredentials = Credentials | Mapping[str, Any] | None
+
+
+def open_link(
+    target: Target, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES, credentials: GivenCredentials = None
+) -> Link:
+    """The link that a target's scheme asks for. Nothing is sent yet.
+
+    Raises:
+        CredentialsError: a token or TLS file cannot be read.
+    """
+    return GrpcLink(target, max_message_bytes, Credentials.of(credentials))
 
 
 def open_session(
@@ -28,6 +39,7 @@ def open_session(
     timeout: float = DEFAULT_TIMEOUT,
     retry_for: float = DEFAULT_RETRY_FOR,
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+    credentials: GivenCredentials = None,
     **options: Any,
 ) -> ClientSession:
     """Connect to a target and open a session there; ``options`` are those of ``ClientSession``.
@@ -37,13 +49,15 @@ def open_session(
         timeout: seconds allowed for one attempt at a call.
         retry_for: seconds during which an unanswered call is attempted again; 0: not at all.
         max_message_bytes: the largest message this side takes.
+        credentials: token and TLS files, or a mapping with the fields of ``Credentials``.
 
     Raises:
         BadTarget: the string is no remote target.
+        CredentialsError: a token or TLS file cannot be read.
         BridgeError: no server there, or it refuses; see ``ClientSession``.
     """
     parsed = parse_target(target)
-    link = open_link(parsed, max_message_bytes)
+    link = open_link(parsed, max_message_bytes, credentials)
     return ClientSession(
         link,
         parsed.text,

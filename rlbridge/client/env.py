@@ -7,7 +7,13 @@ from typing import Any
 
 import gymnasium
 
-from rlbridge.client.connect import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_RETRY_FOR, DEFAULT_TIMEOUT, open_session
+from rlbridge.client.connect import (
+    DEFAULT_MAX_MESSAGE_BYTES,
+    DEFAULT_RETRY_FOR,
+    DEFAULT_TIMEOUT,
+    GivenCredentials,
+    open_session,
+)
 from rlbridge.client.requests import packed_action, reset_request
 from rlbridge.v1 import env_pb2
 from rlbridge.wire import decode_value
@@ -23,6 +29,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         retry_for: seconds during which a call whose answer does not come is attempted again, over new connections,
             with the environment stepped once all the same; 0: not at all.
         max_message_bytes: the largest message this side takes.
+        credentials: token and TLS files, or a mapping with the fields of ``Credentials``; the rest comes from the
+            environment variables named there.
         copy: give writable arrays; False saves a copy and gives read-only views.
         resume: the ``ticket`` of another process, to take its environment over where it is.
 
@@ -54,6 +62,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         timeout: float = DEFAULT_TIMEOUT,
         retry_for: float = DEFAULT_RETRY_FOR,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        credentials: GivenCredentials = None,
         copy: bool = True,
         resume: str | None = None,
     ) -> None:
@@ -63,6 +72,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             timeout=timeout,
             retry_for=retry_for,
             max_message_bytes=max_message_bytes,
+            credentials=credentials,
             resume=resume,
         )
         if self._session.num_envs:

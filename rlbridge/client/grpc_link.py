@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from rlbridge.client.credentials import Credentials
 from rlbridge.client.grpc_stream import Stream, open_stream
 from rlbridge.client.target import Target
 from rlbridge.v1 import env_pb2, env_pb2_grpc
@@ -15,6 +16,7 @@ from rlbridge.wire.errors import (
     CapacityExhausted,
     DeadlineExceeded,
     MessageTooLarge,
+    PermissionDenied,
     ProtocolMismatch,
     Unauthenticated,
     Unavailable,
@@ -30,10 +32,17 @@ class GrpcLink:
     Args:
         target: where.
         max_message_bytes: the largest message sent or taken.
+        credentials: token and TLS files.
+
+    Raises:
+        CredentialsError: one of those files cannot be read.
     """
 
-    def __init__(self, target: Target, max_message_bytes: int) -> None:
+    def __init__(self, target: Target, max_message_bytes: int, credentials: Credentials) -> None:
         self._target = target
+        token = credentials.token()
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._tls = grpc.ssl_channel_credentials(*credentials.tls()) if target.secure else None
         self._options = [
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
@@ -47,7 +56,7 @@ class GrpcLink:
 
     def call(self, request: Any, timeout: float) -> Any:
         try:
-            return self._connected().calls[type(request)](request, timeout=timeout)
+            return self._connected().calls[type(request)](request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise self._translated(error, timeout) from error
         except ValueError as error:  # grpc's word for a channel that another thread has closed meanwhile
@@ -60,7 +69,7 @@ class GrpcLink:
     def send(self, request: env_pb2.ExchangeRequest) -> None:
         if self._stream is None:
             connection = self._connected()
-            self._stream = open_stream(connection.channel, connection.exchange)
+            self._stream = open_stream(connection.channel, connection.exchange, self._metadata)
         self._stream.send(request)
 
     def receive(self, timeout: float) -> env_pb2.ExchangeResponse:
@@ -87,8 +96,13 @@ class GrpcLink:
     def _connected(self) -> _Connection:
         with self._lock:
             if self._connection is None:
-                self._connection = _Connection(grpc.insecure_channel(self._target.address, options=self._options))
+                self._connection = _Connection(self._channel())
             return self._connection
+
+    def _channel(self) -> grpc.Channel:
+        if self._tls is None:
+            return grpc.insecure_channel(self._target.address, options=self._options)
+        return grpc.secure_channel(self._target.address, self._tls, options=self._options)
 
     def _translated(self, error: Any, timeout: float) -> BridgeError:
         """The exception for a failed call: the host's own where it sent one, else what the transport says."""
@@ -110,6 +124,8 @@ class GrpcLink:
             return CapacityExhausted(f"{where} is serving as many calls as it can ({text}). Try again later.")
         if code is grpc.StatusCode.UNAUTHENTICATED:
             return Unauthenticated(f"{where}: {text}")
+        if code is grpc.StatusCode.PERMISSION_DENIED:
+            return PermissionDenied(f"{where}: {text}")
         if code is grpc.StatusCode.UNAVAILABLE and not _speaks_otherwise(text):
             return Unavailable(f"nothing answers at {where} ({text}). Is the server running, and the address right?")
         return ProtocolMismatch(

@@ -17,6 +17,8 @@ import grpc
 from rlbridge.client.periodic import Periodic
 from rlbridge.v1 import env_pb2
 
+Metadata = tuple[tuple[str, str], ...]
+
 
 class StreamBroken(grpc.RpcError):  # type: ignore[misc]
     """The stream ended; ``code``, ``details`` and ``trailing_metadata`` as in grpc's own errors."""
@@ -46,17 +48,18 @@ class Stream(Protocol):
     def close(self) -> None: ...
 
 
-def open_stream(channel: grpc.Channel, exchange: Any) -> Stream:
+def open_stream(channel: grpc.Channel, exchange: Any, metadata: Metadata = ()) -> Stream:
     """A stream of the Exchange call: the fast way where it works, the public way elsewhere.
 
     Args:
         channel: a connected channel.
         exchange: the stub's method for the same call.
+        metadata: sent with the call.
     """
     try:
-        return CallingThreadStream(channel)
+        return CallingThreadStream(channel, metadata)
     except (ImportError, AttributeError, TypeError, ValueError):  # another grpcio than those this knows
-        return QueueStream(exchange)
+        return QueueStream(exchange, metadata)
 
 
 class _Deadline:
@@ -85,9 +88,9 @@ class _Deadline:
 class QueueStream:
     """grpcio's public way: an iterator of requests, read by a thread of grpc's, and an iterator of answers."""
 
-    def __init__(self, exchange: Any) -> None:
+    def __init__(self, exchange: Any, metadata: Metadata) -> None:
         self._requests: queue.SimpleQueue[env_pb2.ExchangeRequest | None] = queue.SimpleQueue()
-        self._answers = exchange(iter(self._requests.get, None))
+        self._answers = exchange(iter(self._requests.get, None), metadata=metadata)
         self._deadline = _Deadline(self._answers.cancel)
 
     def send(self, request: env_pb2.ExchangeRequest) -> None:
@@ -115,7 +118,7 @@ class CallingThreadStream:
         ImportError, AttributeError, TypeError, ValueError: this grpcio's lower layer is another one.
     """
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: grpc.Channel, metadata: Metadata) -> None:
         from grpc._cython import cygrpc
 
         self._send_message = cygrpc.SendMessageOperation
@@ -130,7 +133,7 @@ class CallingThreadStream:
             None,  # metadata
             None,  # credentials
             (
-                ((cygrpc.SendInitialMetadataOperation(None, 0),), None),
+                ((cygrpc.SendInitialMetadataOperation(metadata or None, 0),), None),
                 ((cygrpc.ReceiveInitialMetadataOperation(0),), None),
                 ((cygrpc.ReceiveStatusOnClientOperation(0),), None),
             ),

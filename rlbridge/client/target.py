@@ -19,12 +19,14 @@ class Target:
         text: as the user wrote it.
         address: what grpc connects to, ``host:port`` or ``unix:/path``.
         environment: one of those the server offers; empty for its first.
+        secure: encrypted by TLS.
         is_local_machine: loopback or a unix socket, so that no proxy has any business in between.
     """
 
     text: str
     address: str
     environment: str
+    secure: bool
     is_local_machine: bool
 
 
@@ -34,7 +36,7 @@ def is_remote(text: str) -> bool:
 
 
 def parse_target(text: str) -> Target:
-    """Read ``grpc://host:port``, ``grpc://host:port/environment``, ``unix:///path`` or ``unix:///path?env=name``.
+    """Read ``grpc[s]://host:port[/environment]``, ``unix:///path`` or ``unix:///path?env=name``.
 
     Raises:
         BadTarget: another scheme, no port, an unknown option.
@@ -49,17 +51,21 @@ def parse_target(text: str) -> Target:
     if options:
         raise BadTarget(f"target {text!r}: unknown option {', '.join(options)}; the one there is: env")
     if parts.scheme == "unix" and parts.path:
-        return Target(text, f"unix:{unquote(parts.path)}", environment, True)
-    if parts.scheme == "grpc" and parts.hostname and port:
+        return Target(text, f"unix:{unquote(parts.path)}", environment, False, True)
+    if parts.scheme in ("grpc", "grpcs") and parts.hostname and port:
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         return Target(
-            text, f"{host}:{port}", environment or unquote(parts.path.lstrip("/")), _is_loopback(parts.hostname)
+            text,
+            f"{host}:{port}",
+            environment or unquote(parts.path.lstrip("/")),
+            parts.scheme == "grpcs",
+            _is_loopback(parts.hostname),
         )
-    if parts.scheme in ("grpc", "unix"):
+    if parts.scheme in ("grpc", "grpcs", "unix"):
         raise BadTarget(f"target {text!r}: expected grpc://HOST:PORT[/ENVIRONMENT] or unix:///PATH")
     raise BadTarget(
-        f"target {text!r}: this version speaks grpc:// and unix://; without a scheme, a target is an environment in "
-        "this process (a Gymnasium id or module:factory)"
+        f"target {text!r}: this version speaks grpc://, grpcs:// and unix://; without a scheme, a target is an "
+        "environment in this process (a Gymnasium id or module:factory)"
     )
 
 

@@ -9,7 +9,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from rlbridge.client.connect import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_RETRY_FOR, DEFAULT_TIMEOUT, open_session
+from rlbridge.client.connect import (
+    DEFAULT_MAX_MESSAGE_BYTES,
+    DEFAULT_RETRY_FOR,
+    DEFAULT_TIMEOUT,
+    GivenCredentials,
+    open_session,
+)
 from rlbridge.client.requests import packed_action, reset_request
 from rlbridge.v1 import env_pb2
 from rlbridge.wire import decode_value
@@ -32,7 +38,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         on_lost: what happens when the server dies and the environments with it. ``reopen`` waits for it to come back
             (up to ``retry_for``), opens new ones, and gives one step in which every row is truncated, repeats its last
             observation and is not valid. ``raise`` raises EnvLost.
-        render_mode, timeout, retry_for, max_message_bytes, copy, resume: as for ``RemoteEnv``.
+        render_mode, timeout, retry_for, max_message_bytes, credentials, copy, resume: as for ``RemoteEnv``.
 
     Attributes:
         ticket: as for ``RemoteEnv``.
@@ -49,6 +55,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         timeout: float = DEFAULT_TIMEOUT,
         retry_for: float = DEFAULT_RETRY_FOR,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        credentials: GivenCredentials = None,
         copy: bool = True,
         on_lost: Literal["reopen", "raise"] = "reopen",
         resume: str | None = None,
@@ -65,6 +72,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             timeout=timeout,
             retry_for=retry_for,
             max_message_bytes=max_message_bytes,
+            credentials=credentials,
             resume=resume,
         )
         if session.num_envs != num_envs:

@@ -12,6 +12,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from rlbridge.server.auth import ServerTls, Tokens
 from rlbridge.server.host import Host
 from rlbridge.server.session import Request, Response
 from rlbridge.v1 import env_pb2, env_pb2_grpc, rollout_pb2, rollout_pb2_grpc
@@ -41,12 +42,13 @@ class GrpcServer:
     refused at once with RESOURCE_EXHAUSTED; none waits in silence.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, tokens: Tokens) -> None:
         threads = 2 * host.limits.max_sessions + 16
         limit = host.limits.max_message_bytes
         self._server = grpc.server(
             futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rlbridge-grpc"),
             maximum_concurrent_rpcs=threads,
+            interceptors=(_Authentication(tokens),) if tokens else (),
             options=[
                 ("grpc.so_reuseport", 0),  # or a second server could share the port, in silence
                 ("grpc.max_receive_message_length", limit),
@@ -61,15 +63,20 @@ class GrpcServer:
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
-    def bind_tcp(self, host: str, port: int) -> int:
+    def bind_tcp(self, host: str, port: int, tls: ServerTls | None) -> int:
         """Listen on a TCP port, 0 for a free one; returns the port.
 
         Raises:
             PortTaken: somebody else listens there, or the address is not this machine's.
+            AuthFileError: a TLS file is missing or no PEM.
         """
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            return int(self._server.add_insecure_port(address))
+            if tls is None:
+                return int(self._server.add_insecure_port(address))
+            cert, key, client_ca = tls.read()
+            credentials = grpc.ssl_server_credentials(((key, cert),), client_ca, client_ca is not None)
+            return int(self._server.add_secure_port(address, credentials))
         except RuntimeError as error:
             raise PortTaken(f"cannot listen on {address}: {_bind_problem(host, port)}. Try port 0.") from error
 
@@ -115,6 +122,41 @@ def _answers(path: str) -> bool:
         except OSError:
             return False
         return True
+
+
+class _Authentication(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Looks at the token of every call but the health service's, before anything of it is read."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
+        service, _, call = details.method.lstrip("/").partition("/")
+        if service == health.SERVICE_NAME:
+            return continuation(details)
+        header = next((value for key, value in details.invocation_metadata if key == "authorization"), None)
+        try:
+            self._tokens.check(header, call)
+        except BridgeError as error:
+            return _refusal(continuation(details), error)
+        return continuation(details)
+
+
+def _refusal(handler: Any, error: BridgeError) -> Any:
+    """A handler of the same shape as the one refused, that only says why."""
+    if handler is None:
+        return None
+
+    def refuse(request: Any, context: Any) -> Any:
+        _abort(context, error)
+
+    if handler.response_streaming:
+        shape = (
+            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        )
+        return shape(lambda request, context: iter((refuse(request, context),)))
+    shape = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+    return shape(refuse)
 
 
 class _EnvService(env_pb2_grpc.EnvServiceServicer):

@@ -9,6 +9,7 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from rlbridge.server.actions import ActionBounds
+from rlbridge.server.auth import ServerTls, Tokens
 from rlbridge.server.catalog import Offer, load_catalog
 from rlbridge.server.grpc_server import GrpcServer
 from rlbridge.server.host import Host
@@ -29,10 +30,11 @@ class Server:
         host: the sessions.
     """
 
-    def __init__(self, host: Host, binds: Sequence[str], insecure: bool) -> None:
+    def __init__(self, host: Host, binds: Sequence[str], tokens: Tokens, tls: ServerTls | None, insecure: bool) -> None:
         self.host = host
         self.urls: list[str] = []
-        self._grpc = GrpcServer(host)
+        self._tokens, self._tls = tokens, tls
+        self._grpc = GrpcServer(host, tokens)
         self._stopped = threading.Event()
         self._stopping = threading.Lock()
         try:
@@ -52,15 +54,22 @@ class Server:
         if parts.scheme == "unix" and parts.path:
             self._grpc.bind_unix(parts.path)
             return bind
-        if parts.scheme != "grpc" or not parts.hostname or port is None or parts.path.strip("/"):
-            raise BindRefused(f"--bind {bind!r}: expected grpc://HOST:PORT (0 for a free port) or unix:///PATH")
-        if not insecure and not _is_loopback(parts.hostname):
+        if parts.scheme not in ("grpc", "grpcs") or not parts.hostname or port is None or parts.path.strip("/"):
             raise BindRefused(
-                f"--bind {bind!r} can be reached from other machines, without encryption or a token. Bind to "
-                "127.0.0.1 and tunnel, or pass --insecure if the network itself is trusted."
+                f"--bind {bind!r}: expected grpc://HOST:PORT (0 for a free port), grpcs://HOST:PORT or unix:///PATH"
+            )
+        secure = parts.scheme == "grpcs"
+        if secure and self._tls is None:
+            raise BindRefused(f"--bind {bind!r} needs --tls-cert and --tls-key")
+        if not insecure and not _is_loopback(parts.hostname) and not (secure and self._tokens):
+            raise BindRefused(
+                f"--bind {bind!r} can be reached from other machines, but not with both encryption and a token. Use "
+                "grpcs:// with --tls-cert, --tls-key and --token-file; or bind to 127.0.0.1 and tunnel; or pass "
+                "--insecure if the network itself is trusted."
             )
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        return f"grpc://{host}:{self._grpc.bind_tcp(parts.hostname, port)}"
+        bound = self._grpc.bind_tcp(parts.hostname, port, self._tls if secure else None)
+        return f"{parts.scheme}://{host}:{bound}"
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the server has stopped (True) or ``timeout`` seconds have passed (False)."""
@@ -96,21 +105,25 @@ def serve(
     *,
     limits: ServerLimits | None = None,
     action_bounds: ActionBounds | None = None,
+    tokens: Tokens | str | None = None,
+    tls: ServerTls | None = None,
     insecure: bool = False,
 ) -> Server:
     """Serve environments; returns at once, with the server answering.
 
     Args:
         env: a Gymnasium id, ``module:factory``, a serve.yaml, a folder that holds one, or offers made in Python.
-        bind: ``grpc://HOST:PORT`` (0 for a free port), ``unix:///PATH``, or several of them.
+        bind: ``grpc://HOST:PORT`` (0 for a free port), ``grpcs://``, ``unix:///PATH``, or several of them.
         limits: sessions, message size, lease and so on.
         action_bounds: what happens to numbers outside a Box action space: ``refuse`` (default), ``clip``, ``ignore``.
-        insecure: allow binds that other machines can reach.
+        tokens: who may call, or the path of a token file; None: everybody who can reach the server.
+        tls: for binds with ``grpcs://``.
+        insecure: allow binds that other machines can reach without both TLS and a token.
 
     Raises:
         UnknownFactory: the name leads to no environment.
         RemoteEnvError: the environment could not be made.
-        BindRefused, PortTaken: the address cannot be served.
+        BindRefused, PortTaken, AuthFileError: the address cannot be served.
 
     Example:
         >>> with serve("CartPole-v1", bind="grpc://127.0.0.1:0") as server:
@@ -119,4 +132,6 @@ def serve(
     """
     offers = load_catalog(env, action_bounds) if isinstance(env, str) else list(env)
     binds = [bind] if isinstance(bind, str) else list(bind)
-    return Server(Host(offers, limits), binds, insecure)
+    if not isinstance(tokens, Tokens):
+        tokens = Tokens.load(tokens) if tokens else Tokens()
+    return Server(Host(offers, limits), binds, tokens, tls, insecure)

@@ -68,6 +68,13 @@ class SessionExpired(BridgeError):
     reason = "SESSION_EXPIRED"
 
 
+class PermissionDenied(BridgeError, PermissionError):
+    """The caller is known, and may not do this."""
+
+    code = 7
+    reason = "PERMISSION_DENIED"
+
+
 class CapacityExhausted(BridgeError):
     """The server is full: sessions or sub-environments."""
 

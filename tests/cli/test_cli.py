@@ -67,7 +67,7 @@ def test_two_environments_of_one_file_are_told_apart_by_the_target(serve_process
         (["serve", "NoSuch-v1"], 2, "'NoSuch-v1' is not a registered Gymnasium id"),
         (["serve", "CartPole-v1", "--bind", "grpc://0.0.0.0:0"], 2, "pass --insecure"),
         (["inspect", "grpc://127.0.0.1:1"], 3, "nothing answers at grpc://127.0.0.1:1"),
-        (["inspect", "ftp://x"], 2, "speaks grpc:// and unix://"),
+        (["inspect", "ftp://x"], 2, "speaks grpc://, grpcs:// and unix://"),
         (["train", "algorithm.learning_rat=1"], 2, "did you mean 'learning_rate'?"),
         (["train", "missing.yaml"], 2, "missing.yaml"),
         (["train", "a.yaml", "b.yaml"], 2, "expected [RUN.yaml] [KEY=VALUE]"),

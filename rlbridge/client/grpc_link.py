@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
 from typing import Any
 
@@ -24,6 +26,10 @@ from rlbridge.wire.errors import (
 )
 
 ERROR_TRAILER = "rlbridge-error-bin"
+
+# A fork inherits grpc objects without the threads that serve them; freeing them there can crash. So what was garbage
+# before the fork stays uncollected in the child. (Its parent collects its own copy.)
+os.register_at_fork(after_in_child=gc.freeze)
 
 
 class GrpcLink:

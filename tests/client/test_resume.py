@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import subprocess
 import sys
@@ -146,26 +145,35 @@ def test_the_lease_is_renewed_while_the_trainer_is_busy_and_runs_out_when_it_is_
     assert not server.host._sessions
 
 
-def test_a_fork_gets_a_clear_error_and_leaves_its_parents_session_alone(serve):
-    env = rlbridge.make(serve("tests.envs:Counter").urls[0])
-    env.reset(seed=0)
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            env.step(0)
-        except Exception as error:
-            os.write(write, f"{type(error).__name__}: {error}".encode())
-        finally:
-            env.close()
-            os._exit(0)
-    os.close(write)
-    said = os.read(read, 1000).decode()
-    os.close(read)
-    assert os.waitpid(child, 0)[1] == 0
-    assert said.startswith("ForkedProcess: this environment was made in process")
-    assert env.step(0)[-1]["total"] == 1
+FORK = """
+import gc, os, sys, rlbridge
+env = rlbridge.make(sys.argv[1])
+env.reset(seed=0)
+child = os.fork()
+if child == 0:
+    try:
+        env.step(0)
+    except rlbridge.errors.ForkedProcess as error:
+        print(error, flush=True)
     env.close()
+    gc.collect()
+    own = rlbridge.make(sys.argv[1])  # a connection of its own is fine
+    own.reset(seed=0)
+    print(own.step(0)[-1]["total"], flush=True)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print(env.step(0)[-1]["total"])
+env.close()
+"""
+
+
+def test_a_fork_gets_a_clear_error_and_leaves_its_parents_session_alone(serve):
+    url = serve("tests.envs:Counter").urls[0]
+    done = subprocess.run([sys.executable, "-c", FORK, url], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    said, childs, parents = done.stdout.splitlines()
+    assert said.startswith("this environment was made in process")
+    assert (childs, parents) == ("1", "1")
 
 
 # --------------------------------------------------------------------------------------- after a server's death

@@ -41,6 +41,10 @@ def serve(
         ),
     ] = None,
     max_sessions: Annotated[int, typer.Option(min=1, help="Sessions open at a time.")] = 64,
+    max_sessions_per_client: Annotated[
+        int | None, typer.Option(min=1, help="Of those, for one network address. Default: all.")
+    ] = None,
+    max_opens_per_second: Annotated[int, typer.Option(min=1, help="Sessions one address may open in a second.")] = 500,
     max_envs: Annotated[int, typer.Option(min=1, help="Sub-environments of one session.")] = 1024,
     max_message_mib: Annotated[float, typer.Option(min=0.01, help="Largest message, in MiB.")] = 64.0,
     lease: Annotated[
@@ -90,6 +94,8 @@ def serve(
         raise typer.BadParameter("--tls-cert and --tls-key belong together, and --tls-client-ca needs them")
     limits = ServerLimits(
         max_sessions=max_sessions,
+        max_sessions_per_client=max_sessions_per_client,
+        max_opens_per_second=max_opens_per_second,
         max_envs=max_envs,
         max_message_bytes=int(max_message_mib * 1024 * 1024),
         lease_seconds=lease,

@@ -172,7 +172,9 @@ class _EnvService(env_pb2_grpc.EnvServiceServicer):
         return _answer(context, self._host.spaces, request)
 
     def Open(self, request: env_pb2.OpenRequest, context: Any) -> env_pb2.OpenResponse:
-        return _answer(context, self._host.open, request)
+        # "ipv4:10.0.0.7:51234": the port is another one for every connection
+        caller = context.peer().rpartition(":")[0]
+        return _answer(context, lambda request: self._host.open(request, caller), request)
 
     def Resume(self, request: env_pb2.ResumeRequest, context: Any) -> env_pb2.ResumeResponse:
         return _answer(context, self._host.resume, request)
@@ -193,9 +195,12 @@ class _EnvService(env_pb2_grpc.EnvServiceServicer):
         return _unwrap(context, self._host.execute(Request(render=request))).render
 
     def Exchange(self, request_iterator: Iterator[Request], context: Any) -> Iterator[Response]:
-        exchange = self._host.exchange()
-        for request in request_iterator:
-            yield exchange.execute(request)
+        exchange = self._host.exchange(context.cancel)
+        try:
+            for request in request_iterator:
+                yield exchange.execute(request)
+        finally:
+            exchange.close()
 
 
 class _RolloutService(rollout_pb2_grpc.RolloutServiceServicer):

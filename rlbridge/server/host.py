@@ -11,12 +11,13 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
+from rlbridge.server.callers import Callers
 from rlbridge.server.catalog import Offer
 from rlbridge.server.environment import Environment
 from rlbridge.server.failure import close_quietly
@@ -68,10 +69,12 @@ class Host:
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._opens: dict[bytes, Future[Session]] = {}
+        self._callers = Callers(self.limits)
+        self._streams: set[Exchange] = set()
         self._stopping = threading.Event()
         for offer in offers:
             self._probe(offer)
-        threading.Thread(target=self._close_expired, name="rlbridge-leases", daemon=True).start()
+        threading.Thread(target=self._tidy, name="rlbridge-leases", daemon=True).start()
 
     def _probe(self, offer: Offer) -> None:
         """Make each environment once: a broken one is found before the server says that it serves."""
@@ -123,8 +126,10 @@ class Host:
         """The spaces of one environment on offer."""
         return self._probes[self._offer(request.environment).name]
 
-    def open(self, request: env_pb2.OpenRequest) -> env_pb2.OpenResponse:
+    def open(self, request: env_pb2.OpenRequest, caller: str = "") -> env_pb2.OpenResponse:
         """Make a session, or find the one that this open_key has made already.
+
+        ``caller`` is whoever the transport says it is: a network address.
 
         Raises:
             ProtocolMismatch, UnknownEnvironment, Unsupported, CapacityExhausted, MessageTooLarge, RemoteEnvError,
@@ -143,6 +148,7 @@ class Host:
             known = self._opens.get(request.open_key)
             if known is None:
                 self._check_capacity(request)
+                self._callers.admit(caller)
                 opening: Future[Session] = Future()
                 self._opens[request.open_key] = opening
         if known is not None:
@@ -152,8 +158,10 @@ class Host:
         except BaseException as error:
             with self._lock:
                 del self._opens[request.open_key]
+                self._callers.release(caller)
             opening.set_exception(error)
             raise
+        session.caller = caller
         opening.set_result(session)
         return session.opened
 
@@ -287,9 +295,16 @@ class Host:
         """Answer one Reset, Step or Render that names its session; an error is an answer, never an exception."""
         return Exchange(self).execute(request)
 
-    def exchange(self) -> Exchange:
-        """The host's end of one stream of requests. A stream that ends leaves its session as it is."""
-        return Exchange(self)
+    def exchange(self, end: Callable[[], object] | None = None) -> Exchange:
+        """The host's end of one stream of requests; the transport closes it when the stream ends.
+
+        ``end`` ends the stream from this side. It is called, from another thread, for a stream that nobody will miss:
+        one that never named a session, or whose session is gone. A stream that ends leaves its session as it is.
+        """
+        exchange = Exchange(self, end)
+        if end is not None:
+            self._streams.add(exchange)
+        return exchange
 
     def session(self, ref: env_pb2.SessionRef, epoch: int) -> Session:
         """The session that a caller names and holds the token of.
@@ -320,20 +335,25 @@ class Host:
         with self._lock:
             if self._sessions.pop(session.id, None) is None:
                 return
+            self._callers.release(session.caller)
             for key, opening in list(self._opens.items()):
                 if opening.done() and not opening.exception() and opening.result() is session:
                     del self._opens[key]
         if not session.close(_CLOSE_SECONDS):
             log.warning("session %s is still executing; its environment is closed when it returns", session.id)
 
-    def _close_expired(self) -> None:
-        pause = min(max(self.limits.lease_seconds / 4, 0.05), 5.0)
+    def _tidy(self) -> None:
+        """Every so often: close sessions whose lease ran out, end streams that have no session."""
+        pause = min(max(min(self.limits.lease_seconds, self.limits.silent_seconds) / 4, 0.05), 5.0)
         while not self._stopping.wait(pause):
             now = time.monotonic()
             for session in list(self._sessions.values()):
                 if session.expired(now):
                     log.info("session %s expired after %g s without a sign", session.id, session.lease_seconds)
                     self._remove(session)
+            for stream in list(self._streams):
+                if stream.useless(now):
+                    stream.end()
 
     def stop(self) -> None:
         """Close every session, letting the request under way finish. Idempotent."""
@@ -345,10 +365,28 @@ class Host:
 class Exchange:
     """The host's end of one stream: it remembers the session that the latest request named."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, end: Callable[[], object] | None = None) -> None:
         self._host = host
+        self._end = end
         self._session: Session | None = None
         self._attachment = 0
+        self._began = time.monotonic()
+
+    def useless(self, now: float) -> bool:
+        """Whether nothing can come of this stream any more."""
+        if self._session is None:
+            return now - self._began > self._host.limits.silent_seconds
+        return self._session.closed or self._session.attachment != self._attachment
+
+    def end(self) -> None:
+        """End the stream from this side."""
+        self.close()
+        if self._end is not None:
+            self._end()
+
+    def close(self) -> None:
+        """The stream has ended. Idempotent."""
+        self._host._streams.discard(self)
 
     @property
     def attached(self) -> bool:

@@ -44,9 +44,12 @@ class Session:
         token: secret that every request must carry.
         attachment: number of the present holder.
         opened: what Open answered.
+        caller: who opened it.
+        closed: no request is answered any more.
     """
 
     opened: env_pb2.OpenResponse
+    caller = ""
 
     def __init__(self, environment: Environment, limits: ServerLimits, request: env_pb2.OpenRequest) -> None:
         self.id = secrets.token_hex(8)
@@ -58,7 +61,7 @@ class Session:
         self._max_message_bytes = min(limits.max_message_bytes, request.max_message_bytes or limits.max_message_bytes)
         self._info_keys = _wanted_keys(request)
         self._lock = threading.Lock()
-        self._closed = False
+        self.closed = False
         self._next_seq = 1
         self._kept: OrderedDict[int, tuple[Request, Response]] = OrderedDict()
         self._last_seen = time.monotonic()
@@ -136,7 +139,7 @@ class Session:
             return error_response(error, body.seq)
 
     def _execute_in_turn(self, request: Request, body: Any) -> Response:
-        if self._closed:
+        if self.closed:
             raise SessionExpired(f"session {self.id} is closed. Open a new one.")
         seq = body.seq
         if seq == self._next_seq:
@@ -263,7 +266,7 @@ class Session:
 
         Then the session is marked closed all the same, and the environment is closed by whoever comes last.
         """
-        self._closed = True
+        self.closed = True
         if not self._lock.acquire(timeout=wait_seconds):
             threading.Thread(target=self._close_when_free, name=f"close-{self.id}", daemon=True).start()
             return False

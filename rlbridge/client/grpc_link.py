@@ -27,6 +27,8 @@ from rlbridge.wire.errors import (
 
 ERROR_TRAILER = "rlbridge-error-bin"
 
+_BROKEN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+
 # A fork inherits grpc objects without the threads that serve them; freeing them there can crash. So what was garbage
 # before the fork stays uncollected in the child. (Its parent collects its own copy.)
 os.register_at_fork(after_in_child=gc.freeze)
@@ -59,10 +61,13 @@ class GrpcLink:
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
         self._stream: Stream | None = None
+        self._known = False  # has answered as an rlbridge server does, so that a strange failure is the network's
 
     def call(self, request: Any, timeout: float) -> Any:
         try:
-            return self._connected().calls[type(request)](request, timeout=timeout, metadata=self._metadata)
+            answer = self._connected().calls[type(request)](request, timeout=timeout, metadata=self._metadata)
+            self._known = True
+            return answer
         except grpc.RpcError as error:
             raise self._translated(error, timeout) from error
         except ValueError as error:  # grpc's word for a channel that another thread has closed meanwhile
@@ -132,6 +137,8 @@ class GrpcLink:
             return Unauthenticated(f"{where}: {text}")
         if code is grpc.StatusCode.PERMISSION_DENIED:
             return PermissionDenied(f"{where}: {text}")
+        if self._known and code in _BROKEN:
+            return Unavailable(f"the connection to {where} broke ({text})")
         if code is grpc.StatusCode.UNAVAILABLE and not _speaks_otherwise(text):
             return Unavailable(f"nothing answers at {where} ({text}). Is the server running, and the address right?")
         return ProtocolMismatch(

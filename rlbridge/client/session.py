@@ -26,6 +26,7 @@ from rlbridge.wire.errors import (
     BridgeError,
     DeadlineExceeded,
     EnvLost,
+    MessageTooLarge,
     ProtocolMismatch,
     SessionExpired,
     Unavailable,
@@ -288,6 +289,9 @@ class ClientSession:
             response = self._repeat() if repeat else self._wait()
         except _UNREACHABLE as error:
             response = self._recover(error)
+        except MessageTooLarge:
+            self._give_up()  # sending or asking again would not make it smaller
+            raise
         return self._answer(response)
 
     def _wait(self) -> env_pb2.ExchangeResponse:
@@ -320,10 +324,23 @@ class ClientSession:
         response: env_pb2.ExchangeResponse = self._persistently(self._repeat, error)
         return response
 
+    def _give_up(self) -> None:
+        """Forget the request in flight, and learn from the server whether its number was used up."""
+        self._in_flight, self._unanswered = None, False
+        if "resume" in self.server.capabilities:
+            self._next_seq = self._resume().next_seq
+
     def _repeat(self) -> env_pb2.ExchangeResponse:
         """Resume over a new connection and send the request in flight again, under its own number."""
         message = self._in_flight
         assert message is not None
+        self._resume()
+        getattr(message, str(message.WhichOneof("request"))).session.CopyFrom(self._reference)
+        self._link.send(message)
+        return self._wait()
+
+    def _resume(self) -> env_pb2.OpenResponse:
+        """Attach anew over a new connection; what the session is like now."""
         self._link.drop()
         request = env_pb2.ResumeRequest(
             session_id=self._reference.id,
@@ -338,9 +355,8 @@ class ClientSession:
             raise EnvLost(f"{self.where}: {error.args[0]}", **error.details) from error
         self.reconnects += 1
         self._reference = resumed.session.session
-        getattr(message, str(message.WhichOneof("request"))).session.CopyFrom(self._reference)
-        self._link.send(message)
-        return self._wait()
+        session: env_pb2.OpenResponse = resumed.session
+        return session
 
     def _persistently(self, attempt: Any, error: BridgeError | None = None) -> Any:
         """Make attempts until one gets through or the time is used up; then the last failure is raised."""

@@ -77,4 +77,5 @@ def test_a_request_of_a_size_beyond_the_limit_is_refused_by_the_transport(serve)
     env.reset(seed=0)
     with pytest.raises(errors.MessageTooLarge, match="Raise max_message_bytes on the side that refused"):
         env.reset(options={"note": "x" * 20_000})
+    env.step(0)  # nothing was reset, and the session lives on
     env.close()

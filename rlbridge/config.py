@@ -41,6 +41,19 @@ class Section(BaseModel):
         return value
 
 
+class CredentialsConfig(Section):
+    """What is shown to a server, and what must be seen of it; else RLBRIDGE_TOKEN and RLBRIDGE_TLS_* are taken."""
+
+    token_file: str | None = None
+    """A file with the bearer token."""
+    tls_ca: str | None = None
+    """PEM file of the authority that signed the server's certificate."""
+    tls_cert: str | None = None
+    """PEM file of this client's own certificate, where the server wants one."""
+    tls_key: str | None = None
+    """PEM file of its private key."""
+
+
 class EnvConfig(Section):
     """Where the environments are, and how many of them step together."""
 
@@ -52,6 +65,19 @@ class EnvConfig(Section):
     """Where the policy runs: step = here, one message a step; edge = on the server (not available yet)."""
     kwargs: dict[str, Any] = {}
     """Keyword arguments for a local target's factory."""
+    timeout: Positive = 60.0
+    """Remote: seconds allowed for one attempt at a call."""
+    retry_for: NotNegative = 120.0
+    """Remote: seconds during which an unanswered call is attempted again; 0 = not at all."""
+    credentials: CredentialsConfig = CredentialsConfig()
+    """Remote: token and TLS."""
+
+    def client_options(self) -> dict[str, Any]:
+        """What `make_vec` takes beside the target: the connection's options, or the local factory's arguments."""
+        if "://" not in self.target:
+            return self.kwargs
+        credentials = self.credentials.model_dump()
+        return {"timeout": self.timeout, "retry_for": self.retry_for, "credentials": credentials}
 
     @field_validator("target", mode="before")
     @classmethod

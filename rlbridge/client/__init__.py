@@ -3,5 +3,6 @@
 from rlbridge.client.env import RemoteEnv
 from rlbridge.client.make import make, make_vec
 from rlbridge.client.vector_env import RemoteVectorEnv
+from rlbridge.wire.errors import Unsupported
 
-__all__ = ["RemoteEnv", "RemoteVectorEnv", "make", "make_vec"]
+__all__ = ["RemoteEnv", "RemoteVectorEnv", "Unsupported", "make", "make_vec"]

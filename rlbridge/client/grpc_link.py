@@ -160,6 +160,9 @@ class _Connection:
             env_pb2.ResumeRequest: stub.Resume,
             env_pb2.KeepAliveRequest: stub.KeepAlive,
             env_pb2.CloseRequest: stub.Close,
+            env_pb2.ResetRequest: stub.Reset,
+            env_pb2.StepRequest: stub.Step,
+            env_pb2.RenderRequest: stub.Render,
         }
 
 

@@ -13,6 +13,8 @@ class Link(Protocol):
     def call(self, request: Any, timeout: float) -> Any:
         """A control request (describe, spaces, open, resume, keep-alive, close) and its answer. Any thread may call.
 
+        Reset, step and render may be called too, one at a time: slower than ``send``, and all that some servers have.
+
         Raises:
             Unavailable: nothing answers there.
             DeadlineExceeded: no answer within ``timeout`` seconds.

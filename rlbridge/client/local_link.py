@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any
 
 from rlbridge.v1 import env_pb2
+from rlbridge.wire.errors import decode_error
 
 
 class LocalLink:
@@ -24,8 +25,17 @@ class LocalLink:
             env_pb2.CloseRequest: self._host.close,
             env_pb2.ResumeRequest: self._host.resume,
             env_pb2.KeepAliveRequest: self._host.keep_alive,
+            env_pb2.ResetRequest: lambda body: self._unwrapped(env_pb2.ExchangeRequest(reset=body)).reset,
+            env_pb2.StepRequest: lambda body: self._unwrapped(env_pb2.ExchangeRequest(step=body)).step,
+            env_pb2.RenderRequest: lambda body: self._unwrapped(env_pb2.ExchangeRequest(render=body)).render,
         }
         return calls[type(request)](request)
+
+    def _unwrapped(self, request: env_pb2.ExchangeRequest) -> env_pb2.ExchangeResponse:
+        response: env_pb2.ExchangeResponse = self._host.execute(request)
+        if response.HasField("error"):
+            raise decode_error(response.error)
+        return response
 
     @property
     def streaming(self) -> bool:

@@ -40,7 +40,7 @@ def make_vec(
     target: str,
     num_envs: int,
     *,
-    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    autoreset_mode: AutoresetMode | str | None = AutoresetMode.NEXT_STEP,
     copy: bool = True,
     **kwargs: Any,
 ) -> VectorEnv[Any, Any, Any]:
@@ -49,7 +49,7 @@ def make_vec(
     Args:
         target: as for ``make``.
         num_envs: at least 1.
-        autoreset_mode: one of Gymnasium's three.
+        autoreset_mode: one of Gymnasium's three; None for whatever the environment does by itself.
         copy: give writable arrays. False saves a copy: read-only views of a message, or arrays that the next step
             overwrites.
         kwargs: those of ``RemoteVectorEnv`` for a remote target, the factory's own for a local one.
@@ -62,5 +62,7 @@ def make_vec(
         return RemoteVectorEnv(target, num_envs, autoreset_mode=autoreset_mode, copy=copy, **kwargs)
     factory = resolve_factory(target)
     return SyncVectorEnv(
-        [lambda: factory(**kwargs) for _ in range(num_envs)], autoreset_mode=AutoresetMode(autoreset_mode), copy=copy
+        [lambda: factory(**kwargs) for _ in range(num_envs)],
+        autoreset_mode=AutoresetMode(autoreset_mode or AutoresetMode.NEXT_STEP),
+        copy=copy,
     )

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from rlbridge.client import make_vec
+from rlbridge.client import Unsupported, make_vec
 from rlbridge.config import RunConfig
 from rlbridge.learn.checkpoint import prune_checkpoints, save_checkpoint
 from rlbridge.learn.collect import NotFinite, StepCollector
@@ -144,7 +144,8 @@ class Trainer:
             self.metrics.add_episodes(self.collector.take_episodes())
             speed = {"time/fps": self.steps / (time.monotonic() - started), "time/total_steps": float(self.steps)}
             dropped = {"rollout/dropped": float(self.collector.dropped)}
-            self._record({**self.metrics.episode_means(), **speed, **dropped, **update})
+            bridge = self.envs.bridge_metrics() if hasattr(self.envs, "bridge_metrics") else {}
+            self._record({**self.metrics.episode_means(), **speed, **dropped, **bridge, **update})
             done = self.steps >= total
             if _due(self.config.evaluation.every, self._evaluated_at, self.steps, done):
                 self._evaluate()
@@ -219,7 +220,11 @@ class Trainer:
 
 def make_envs(config: RunConfig, num_envs: int) -> VectorEnv[Any, Any, Any]:
     """``num_envs`` of the run's environments, SAME_STEP where they can (it wastes no step on a reset)."""
-    return make_vec(config.env.target, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **config.env.kwargs)
+    target, options = config.env.target, config.env.client_options()
+    try:
+        return make_vec(target, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
+    except Unsupported:  # a server's native batch has one mode of its own
+        return make_vec(target, num_envs, autoreset_mode=None, **options)
 
 
 def _due(every: int, last: int, steps: int, done: bool) -> bool:

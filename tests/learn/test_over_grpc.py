@@ -42,5 +42,14 @@ def test_a_run_goes_on_when_a_sub_environment_fails_and_counts_the_rows_left_out
     assert max(row.get("rollout/dropped", 0) for row in rows) >= 8  # each of the eight once
 
 
+def test_a_native_batch_is_trained_on_in_the_mode_that_it_has(serve, tmp_path):
+    (tmp_path / "serve.yaml").write_text("env: CartPole-v1\nvectorization: native\n")
+    run = train(serve(str(tmp_path)).urls[0], tmp_path, "native", total_steps=2_048)
+    assert run.steps >= 2_048
+    rows = [json.loads(line) for line in (run.dir / "metrics.jsonl").read_text().splitlines()]
+    assert max(row.get("bridge/rtt_ms_p50", 0) for row in rows) > 0
+
+
 def _without_time(line: str) -> dict:
-    return {key: value for key, value in json.loads(line).items() if key != "seconds" and not key.startswith("time/")}
+    row = json.loads(line)
+    return {key: value for key, value in row.items() if key != "seconds" and not key.startswith(("time/", "bridge/"))}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
+import weakref
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -183,3 +187,57 @@ def not_an_environment():
 
 def cannot_be_made():
     raise OSError("the licence server is down")
+
+
+class Ledger(gymnasium.Env):
+    """Keeps the books of its process: every environment made, every one closed, every step of any of them.
+
+    ``reset(options={"books": True})`` gives them in ``info``, with the process's threads, descriptors and memory.
+    Observations, rewards and ends are drawn from the seed, so that a trajectory shows every step lost or doubled.
+    """
+
+    made = closed = stepped = 0
+    _books = threading.Lock()
+    _objects: weakref.WeakSet[Ledger] = weakref.WeakSet()
+
+    def __init__(self):
+        self.observation_space = spaces.Box(-np.inf, np.inf, (4,), np.float32)
+        self.action_space = spaces.Discrete(3)
+        self.total = 0
+        self._open = True
+        with Ledger._books:
+            Ledger.made += 1
+            Ledger._objects.add(self)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        info = {"total": self.total}
+        if options and options.get("books"):
+            info.update(self._read_books())
+        return self.np_random.standard_normal(4, np.float32), info
+
+    def step(self, action):
+        self.total += 1
+        with Ledger._books:
+            Ledger.stepped += 1
+        observation = self.np_random.standard_normal(4, np.float32)
+        over = self.np_random.random() < 0.02
+        return observation, float(observation[0]) + int(action), over, False, {"total": self.total}
+
+    def close(self):
+        with Ledger._books:
+            Ledger.closed += self._open
+            self._open = False
+
+    def _read_books(self) -> dict[str, int]:
+        gc.collect()
+        with Ledger._books:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            return {
+                "open": Ledger.made - Ledger.closed,
+                "objects": len(Ledger._objects),
+                "stepped": Ledger.stepped,
+                "threads": len(os.listdir("/proc/self/task")),
+                "descriptors": len(os.listdir("/proc/self/fd")),
+                "resident": pages * os.sysconf("SC_PAGE_SIZE"),
+            }

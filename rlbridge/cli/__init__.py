@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rlbridge.cli import config, evaluate, inspect, serve, train
+from rlbridge.cli import check, config, doctor, evaluate, inspect, serve, train
 from rlbridge.cli.failures import EXIT_CODES
 from rlbridge.version import __version__
 
@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 serve.add_to(app)
 inspect.add_to(app)
+doctor.add_to(app)
+check.add_to(app)
 train.add_to(app)
 evaluate.add_to(app)
 config.add_to(app)

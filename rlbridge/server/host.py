@@ -306,6 +306,10 @@ class Host:
             self._streams.add(exchange)
         return exchange
 
+    def holds(self, session: Session) -> bool:
+        """Whether the session is open."""
+        return self._sessions.get(session.id) is session
+
     def session(self, ref: env_pb2.SessionRef, epoch: int) -> Session:
         """The session that a caller names and holds the token of.
 
@@ -324,8 +328,8 @@ class Host:
         if session is None or not hmac.compare_digest(session.token, ref.token):
             # One answer for both, so that nobody learns which ids exist.
             raise SessionExpired(
-                f"no session {ref.id[:40]!r} with this token: it was closed, or its lease of "
-                f"{self.limits.lease_seconds:g} s ran out. Open a new one."
+                f"no session {ref.id[:40]!r} with this token: it was closed, or its lease ran out (at most "
+                f"{self.limits.lease_seconds:g} s without a sign of its client). Open a new one."
             )
         return session
 
@@ -344,7 +348,7 @@ class Host:
 
     def _tidy(self) -> None:
         """Every so often: close sessions whose lease ran out, end streams that have no session."""
-        pause = min(max(min(self.limits.lease_seconds, self.limits.silent_seconds) / 4, 0.05), 5.0)
+        pause = min(max(min(self.limits.lease_seconds, self.limits.silent_seconds) / 4, 0.05), 1.0)
         while not self._stopping.wait(pause):
             now = time.monotonic()
             for session in list(self._sessions.values()):
@@ -392,6 +396,12 @@ class Exchange:
     def attached(self) -> bool:
         """Whether a request has named a session yet."""
         return self._session is not None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the session still lives, and this stream's client is its holder."""
+        session = self._session
+        return session is not None and self._host.holds(session) and session.attachment == self._attachment
 
     def execute(self, request: Request) -> Response:
         """Answer one request; an error is an answer, never an exception."""

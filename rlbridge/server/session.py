@@ -46,6 +46,7 @@ class Session:
         opened: what Open answered.
         caller: who opened it.
         closed: no request is answered any more.
+        lease_seconds: what the client asked for, or the server's where that is shorter or nothing was asked for.
     """
 
     opened: env_pb2.OpenResponse
@@ -56,7 +57,7 @@ class Session:
         self.token = secrets.token_bytes(16)
         self.attachment = 1
         self.environment = environment
-        self.lease_seconds = limits.lease_seconds
+        self.lease_seconds = min(limits.lease_seconds, request.lease_ms / 1000 or limits.lease_seconds)
         self._limits = limits
         self._max_message_bytes = min(limits.max_message_bytes, request.max_message_bytes or limits.max_message_bytes)
         self._info_keys = _wanted_keys(request)

@@ -335,3 +335,17 @@ def test_whatever_the_order_of_duplicates_gaps_and_conflicts_each_step_happens_o
         assert peer.env.total_steps == total
     assert peer.env.total_steps == len(sent)
     peer.stop()
+
+
+def test_a_client_may_ask_for_a_shorter_lease_and_not_for_a_longer_one():
+    peer = Peer(Counter, ServerLimits(lease_seconds=20))
+    leases = {}
+    for asked in (0, 5_000, 60_000):
+        opened = peer.host.open(open_request(key=f"a lease of {asked:06}".encode(), lease_ms=asked))
+        leases[asked] = opened.lease_ms
+        session = peer.host._sessions[opened.session.id]
+        now = session._last_seen
+        assert not session.expired(now + opened.lease_ms / 1000 - 1)
+        assert session.expired(now + opened.lease_ms / 1000 + 1)
+    assert leases == {0: 20_000, 5_000: 5_000, 60_000: 20_000}
+    peer.stop()

@@ -84,7 +84,10 @@ def _examinations(text: str, given: GivenCredentials, steps: int, deadline: Dead
     answer, finding = examine_encryption(place, dial, credentials, deadline)
     yield finding
     yield examine_protocol(place, answer)
-    link = open_link(place.target, credentials=credentials)
+    try:
+        link = open_link(place.target, credentials=credentials)
+    except ModuleNotFoundError as error:  # an extra that this target's transport needs
+        raise Problem("client", f"package missing: {error}", "Install it where this command runs.") from error
     try:
         server, finding = examine_service(link, place, token_given, deadline)
         yield finding

@@ -13,7 +13,7 @@ from rlbridge.client.credentials import Credentials
 from rlbridge.doctor.connection import Dial
 from rlbridge.doctor.deadline import Deadline
 from rlbridge.doctor.finding import Finding, Problem
-from rlbridge.doctor.greeting import Answer, greet
+from rlbridge.doctor.greeting import Answer, greet, recognise
 from rlbridge.doctor.place import Place
 
 _SECONDS = 4.0
@@ -21,6 +21,7 @@ _NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl 
 _EXPIRED, _NOT_YET = 10, 9  # OpenSSL's X509_V_ERR_...
 _OTHER_NAME = (62, 64)
 _SOON_DAYS = 7
+_CERTIFICATE_REQUEST = 13  # RFC 8446, section 4
 
 
 def examine_encryption(
@@ -72,7 +73,7 @@ def examine_protocol(place: Place, answer: Answer) -> Finding:
 
 def _plain(place: Place, dial: Dial, deadline: Deadline) -> tuple[Answer, Finding]:
     began = time.monotonic()
-    answer = _greeted(place, dial, deadline)
+    answer = recognise(dial, place.host, place.grpc, deadline.within(_SECONDS))
     if answer.language == "silent":
         raise _silent(place, time.monotonic() - began)
     if answer.language in ("TLS", "closed", "other") and not place.path and _speaks_tls(place, dial, deadline):
@@ -82,13 +83,6 @@ def _plain(place: Place, dial: Dial, deadline: Deadline) -> tuple[Answer, Findin
             f"The server wants {place.with_scheme(place.scheme + 's')}.",
         )
     return answer, Finding("encryption", "ok", "none, on either side")
-
-
-def _greeted(place: Place, dial: Dial, deadline: Deadline) -> Answer:
-    try:
-        return greet(dial(deadline.within(_SECONDS)), place.host, place.grpc, deadline.within(_SECONDS))
-    except OSError:
-        return Answer("closed")
 
 
 def _speaks_tls(place: Place, dial: Dial, deadline: Deadline) -> bool:
@@ -117,13 +111,16 @@ def _silent(place: Place, seconds: float) -> Problem:
 
 def _secure(place: Place, dial: Dial, credentials: Credentials, deadline: Deadline) -> tuple[Answer, Finding]:
     context = _context(place, credentials)
+    asked = _note_requests_for_a_certificate(context)
     began = time.monotonic()
     try:
         connection = _handshake(place, dial, context, deadline)
     except ssl.SSLCertVerificationError as error:
         raise _bad_certificate(place, dial, credentials, error, deadline) from error
     except OSError as error:
-        answer = _greeted(place, dial, deadline)
+        if asked:
+            raise _refused_by_server(credentials, error) from error
+        answer = recognise(dial, place.host, place.grpc, deadline.within(_SECONDS))
         raise _no_handshake(place, credentials, error, answer, time.monotonic() - began) from error
     version, chosen = connection.version(), connection.selected_alpn_protocol()
     certificate = connection.getpeercert() or {}
@@ -131,6 +128,8 @@ def _secure(place: Place, dial: Dial, credentials: Credentials, deadline: Deadli
         answer = greet(connection, place.host, place.grpc, deadline.within(_SECONDS))
     except ssl.SSLError as error:  # TLS 1.3: a server judges the client's certificate after the client's handshake
         raise _refused_by_server(credentials, error) from error
+    if answer.language == "closed" and asked:  # gRPC's servers hang up without a word
+        raise _refused_by_server(credentials, None)
     if answer.language == "silent":
         raise _silent(place, time.monotonic() - began)
     if place.grpc and answer.language == "HTTP/2" and chosen != "h2":
@@ -169,6 +168,22 @@ def _context(place: Place, credentials: Credentials) -> ssl.SSLContext:
         advice = "Give PEM files that belong together, the key without a password."
         raise Problem("credentials", f"TLS file unusable: {what}: {error}", advice) from error
     return context
+
+
+def _note_requests_for_a_certificate(context: ssl.SSLContext) -> list[bool]:
+    """A list that is empty for as long as no server has asked for a client's certificate in this context.
+
+    The ssl module tells it only to its debugging hook, which is not public; without it the list stays empty.
+    """
+    asked: list[bool] = []
+
+    def look(connection: Any, direction: str, version: Any, content: Any, message: Any, data: bytes) -> None:
+        if direction == "read" and message == _CERTIFICATE_REQUEST:
+            asked.append(True)
+
+    if hasattr(context, "_msg_callback"):
+        context._msg_callback = look
+    return asked
 
 
 def _grpc_roots() -> str | None:
@@ -214,22 +229,25 @@ def _no_handshake(place: Place, credentials: Credentials, error: OSError, answer
     )
 
 
-def _refused_by_server(credentials: Credentials, error: ssl.SSLError) -> Problem:
+def _refused_by_server(credentials: Credentials, error: OSError | None) -> Problem:
+    """The server has ended TLS with an error of its own, or asked for a certificate and hung up (None)."""
+    reason = _reason(error) if error else "it asks for one, and hangs up"
+    asked = error is None or not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError)
     if credentials.tls_cert:
         return Problem(
             "encryption",
-            f"client certificate refused: the server does not accept {credentials.tls_cert} ({_reason(error)})",
+            f"client certificate refused: the server does not accept {credentials.tls_cert} ({reason})",
             "Use a certificate that the server's --tls-client-ca has signed and that has not expired.",
         )
-    if "CERTIFICATE_REQUIRED" in (error.reason or "") or "HANDSHAKE_FAILURE" in (error.reason or ""):
+    if asked or "certificate required" in reason or "handshake failure" in reason:
         return Problem(
             "encryption",
-            f"client certificate wanted: the server accepts only clients that show one ({_reason(error)})",
+            f"client certificate wanted: the server accepts only clients that show one ({reason})",
             "Set RLBRIDGE_TLS_CERT and RLBRIDGE_TLS_KEY, or give credentials tls_cert and tls_key.",
         )
     return Problem(
         "encryption",
-        f"TLS refused: the server ends the handshake ({_reason(error)})",
+        f"TLS refused: the server ends the handshake ({reason})",
         "Compare the TLS versions and certificates that the two sides allow.",
     )
 

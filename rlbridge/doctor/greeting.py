@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from rlbridge.doctor.connection import Dial
+
 Language = Literal["HTTP/2", "HTTP/1", "TLS", "other", "closed", "silent"]
 
 # RFC 9113, section 3.4: the connection preface and an empty SETTINGS frame. The server's first frame is SETTINGS.
@@ -55,6 +57,25 @@ def greet(connection: socket.socket, host: str, grpc: bool, seconds: float) -> A
         except OSError:
             pass  # hung up
     return _judged(data)
+
+
+def recognise(dial: Dial, host: str, grpc: bool, seconds: float) -> Answer:
+    """Greet over new connections until something is said that makes sense. Never raises.
+
+    A web server that is spoken to in HTTP/2 may hang up, or answer in something that is no protocol at all; so it is
+    spoken to in HTTP/1.1 before it is judged.
+    """
+    answer = Answer("closed")
+    for language in (True, False) if grpc else (False,):
+        try:
+            said = greet(dial(seconds), host, language, seconds)
+        except OSError:
+            said = Answer("closed")
+        if language is grpc or said.language == "HTTP/1":
+            answer = said
+        if answer.language not in ("closed", "other"):
+            break
+    return answer
 
 
 def _judged(data: bytes) -> Answer:

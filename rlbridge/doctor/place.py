@@ -57,11 +57,12 @@ def read_target(text: str) -> tuple[Place, Finding]:
         raise Problem(
             "target", f"not a target: {error}", "Write it as `rlbridge serve` printed it, such as grpc://HOST:PORT."
         ) from error
-    parts = urlsplit(text)
+    scheme = urlsplit(text).scheme
     if target.address.startswith("unix:"):
-        place = Place(target, parts.scheme, "", 0, target.address.removeprefix("unix:"))
+        place = Place(target, scheme, "", 0, target.address.removeprefix("unix:"))
     else:
-        place = Place(target, parts.scheme, parts.hostname or "", parts.port or 0, "")
+        host, _, port = target.address.rpartition(":")
+        place = Place(target, scheme, host.strip("[]"), int(port), "")
     protocol = "gRPC" if place.grpc else "HTTP/1.1"
     how = "a unix socket" if place.path else "TCP with TLS" if target.secure else "TCP, not encrypted,"
     environment = f"environment {target.environment!r}" if target.environment else "the first environment on offer"

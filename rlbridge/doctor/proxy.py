@@ -1,8 +1,9 @@
-"""Proxies that the environment variables put between a client and a target, by gRPC's own rules.
+"""Proxies that the environment variables put between a client and a target.
 
-They are not those of curl or requests: only lower-case names count, the first variable that is set decides even where
-it is empty, https_proxy is taken for unencrypted targets too, and ``*`` in no_proxy means nothing. Documented in
-https://github.com/grpc/grpc/blob/master/doc/environment_variables.md, the rest observed with grpcio 1.80.
+For http:// and https:// the rules are those of Python's urllib. gRPC has its own: only lower-case names count, the first
+variable that is set decides even where it is empty, https_proxy is taken for unencrypted targets too, and ``*`` in
+no_proxy means nothing. Documented in https://github.com/grpc/grpc/blob/master/doc/environment_variables.md, the rest
+observed with grpcio 1.85.1.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import urllib.request
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -45,14 +47,13 @@ def examine_proxy(place: Place, deadline: Deadline) -> tuple[Dial | None, Findin
     """
     if place.target.is_local_machine:
         return None, Finding("proxy", "ok", "none between: the target is on this machine")
-    if not place.grpc:
-        return None, Finding("proxy", "ok", "none between: rlbridge's HTTP client goes straight to the target")
-    proxy = _chosen()
+    proxy = _chosen() if place.grpc else _chosen_by_urllib(place)
     if proxy is None:
-        return None, Finding("proxy", "ok", f"none: {', '.join(_PROXIES)} name no proxy for gRPC")
-    exceptions = _first_set(_EXCEPTIONS)
-    if exceptions and any(_excepts(entry.strip(), place.host) for entry in exceptions[1].split(",")):
-        return None, Finding("proxy", "ok", f"none between: {proxy}, but {exceptions[0]} makes an exception")
+        return None, Finding("proxy", "ok", "none: the environment variables name no proxy for this target")
+    exceptions = _first_set(_EXCEPTIONS if place.grpc else ("no_proxy", "NO_PROXY"))
+    if _excepted(place, exceptions[1] if exceptions else ""):
+        variable = exceptions[0] if exceptions else "the system"
+        return None, Finding("proxy", "ok", f"none between: {proxy}, but {variable} makes an exception")
 
     def through(seconds: float) -> socket.socket:
         return _tunnel(proxy, place, seconds)
@@ -84,8 +85,27 @@ def _chosen() -> Proxy | None:
     return Proxy(variable, parts.hostname, port or 80)
 
 
+def _chosen_by_urllib(place: Place) -> Proxy | None:
+    kind = "https" if place.target.secure else "http"
+    url = urllib.request.getproxies().get(kind)
+    if not url:
+        return None
+    variable = next((name for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY") if name in os.environ), "the system")
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    try:
+        return Proxy(variable, parts.hostname or "", parts.port or (443 if place.target.secure else 80))
+    except ValueError:
+        return None
+
+
 def _first_set(variables: tuple[str, ...]) -> tuple[str, str] | None:
     return next(((name, os.environ[name]) for name in variables if name in os.environ), None)
+
+
+def _excepted(place: Place, exceptions: str) -> bool:
+    if place.grpc:
+        return any(_excepts(entry.strip(), place.host) for entry in exceptions.split(","))
+    return bool(urllib.request.proxy_bypass(place.host))
 
 
 def _excepts(entry: str, host: str) -> bool:

@@ -185,6 +185,10 @@ def not_an_environment():
     return "a string"
 
 
+def not_a_batch(num_envs):
+    return Counter()
+
+
 def cannot_be_made():
     raise OSError("the licence server is down")
 
@@ -241,3 +245,74 @@ class Ledger(gymnasium.Env):
                 "descriptors": len(os.listdir("/proc/self/fd")),
                 "resident": pages * os.sysconf("SC_PAGE_SIZE"),
             }
+
+
+class Exits(Counter):
+    """Calls sys.exit in step at action 2, and in close."""
+
+    def step(self, action):
+        step = super().step(action)
+        if action == 2:
+            raise SystemExit("the licence ran out")
+        return step
+
+    def close(self):
+        raise SystemExit("bye")
+
+
+class HangsOnClose(Counter):
+    """Its close does not come back until it is let go (the probe's does)."""
+
+    let_go = threading.Event()
+
+    def close(self):
+        if self.episode >= 0:
+            HangsOnClose.let_go.wait(60)
+
+
+class BadInfo(Counter):
+    """At action 2 its info is no dictionary."""
+
+    def step(self, action):
+        *step, info = super().step(action)
+        return *step, ("text" if action == 2 else info)
+
+
+class OneThread(Counter):
+    """Insists on the thread it was made in, as SQLite's connections do."""
+
+    def __init__(self):
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def _check(self):
+        assert threading.get_ident() == self._thread, "used in another thread than it was made in"
+
+    def reset(self, *, seed=None, options=None):
+        self._check()
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        self._check()
+        return super().step(action)
+
+    def close(self):
+        self._check()
+        OneThread.closed.set()
+
+    closed = threading.Event()
+
+
+class LongError(Counter):
+    """Raises an exception with a message of 100,000 characters."""
+
+    def step(self, action):
+        raise RuntimeError("x" * 100_000)
+
+
+class Forever(Counter):
+    """Its step does not come back."""
+
+    def step(self, action):
+        threading.Event().wait(600)
+        return super().step(action)

@@ -43,6 +43,6 @@ def test_no_pickle_no_eval(path):
 
 
 def test_the_test_sees_what_it_should():
-    bad = "import pickle\nfrom dill import x\neval('1')\nimport numpy as np\nnp.load('f')\nnp.load('f', allow_pickle=True)"
+    bad = "import pickle\nfrom dill import x\neval('1')\nnp.load('f')\nnp.load('f', allow_pickle=True)"
     assert len(violations(ast.parse(bad))) == 5
     assert violations(ast.parse("import numpy as np\nnp.load('f', allow_pickle=False)")) == []

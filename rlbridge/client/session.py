@@ -296,7 +296,8 @@ class ClientSession:
 
     def _wait(self) -> env_pb2.ExchangeResponse:
         response = self._link.receive(self.retry.timeout)
-        if response.error.reason == DeadlineExceeded.reason:  # no answer yet: the request is still executing
+        # Not yet an answer: the request is still executing, or the server is about to go.
+        if response.error.reason in (DeadlineExceeded.reason, Unavailable.reason):
             raise decode_error(response.error)
         return response
 

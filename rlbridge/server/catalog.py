@@ -17,7 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rlbridge.entry_point import Factory, UnknownFactory, resolve_factory
 from rlbridge.server.actions import ActionBounds
 from rlbridge.server.environment import Environment
+from rlbridge.server.failure import FAILURES, close_quietly
 from rlbridge.server.native import NativeBatch
+from rlbridge.server.one_thread import OnOneThread
 from rlbridge.server.rows import EnvironmentRows
 from rlbridge.server.single import SingleEnvironment
 from rlbridge.wire.errors import RemoteEnvError, Unsupported
@@ -30,8 +32,8 @@ class EnvironmentFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    env: str = Field(description="A Gymnasium id, module:factory, or file.py:factory next to this file.")
-    name: str | None = Field(None, description="What clients call it; default: taken from env.")
+    env: str = Field(min_length=1, description="A Gymnasium id, module:factory, or file.py:factory next to this file.")
+    name: str | None = Field(None, min_length=1, description="What clients call it; default: taken from env.")
     summary: str = Field("", description="One line for people.")
     kwargs: dict[str, Any] = Field(default_factory=dict, description="Passed to the factory.")
     vectorization: Literal["rows", "native"] = Field(
@@ -39,6 +41,9 @@ class EnvironmentFile(BaseModel):
     )
     vector: str | None = Field(None, description="With native: module:factory called with num_envs=N.")
     action_bounds: ActionBounds = Field("refuse", description="Numbers outside a Box: refuse, clip or ignore.")
+    own_thread: bool = Field(
+        False, description="Make, step and close each session's environment in one thread: for libraries that insist."
+    )
 
 
 class ServeFile(BaseModel):
@@ -59,6 +64,7 @@ class Offer:
         make_batch: makes a native batch of ``num_envs``, or None.
         kwargs: for both.
         bounds: see ``ActionReader``.
+        own_thread: see ``OnOneThread``.
     """
 
     name: str
@@ -67,6 +73,7 @@ class Offer:
     kwargs: dict[str, Any] = field(default_factory=dict)
     make_batch: Factory | None = None
     bounds: ActionBounds = "refuse"
+    own_thread: bool = False
     modes: tuple[AutoresetMode, ...] = ALL_MODES
 
     def make(self, render_mode: str | None = None) -> Any:
@@ -86,7 +93,7 @@ class Offer:
             kwargs["render_mode"] = render_mode
         try:
             return factory(**kwargs, **more)
-        except Exception as error:
+        except FAILURES as error:
             raise RemoteEnvError(f"making environment {self.name!r} raised {type(error).__name__}: {error}") from error
 
     def build(
@@ -97,14 +104,19 @@ class Offer:
         Raises:
             Unsupported: a mode that this environment cannot do.
         """
+        build = functools.partial(self._build, num_envs, mode, render_mode, show_tracebacks)
+        return OnOneThread(build) if self.own_thread else build()
+
+    def _build(
+        self, num_envs: int, mode: AutoresetMode | None, render_mode: str | None, show_tracebacks: bool
+    ) -> Environment:
+        make = functools.partial(self.make, render_mode)
         if num_envs == 0:
-            return SingleEnvironment(functools.partial(self.make, render_mode), self.bounds, show_tracebacks)
+            return SingleEnvironment(make, self.bounds, show_tracebacks)
         if self.make_batch is None:
-            make = functools.partial(self.make, render_mode)
             return EnvironmentRows(make, num_envs, mode or ALL_MODES[0], self.bounds, show_tracebacks)
-        batch = NativeBatch(
-            functools.partial(self._call, self.make_batch, render_mode, num_envs=num_envs), self.bounds, show_tracebacks
-        )
+        make_batch = functools.partial(self._call, self.make_batch, render_mode, num_envs=num_envs)
+        batch = NativeBatch(make_batch, self.bounds, show_tracebacks)
         if mode is not None and mode is not batch.autoreset_mode:
             batch.close()
             native = batch.autoreset_mode.value if batch.autoreset_mode else "no autoreset"
@@ -123,6 +135,13 @@ class Offer:
                 f"{self.name!r} made a {type(env).__name__}, which has no observation_space and action_space: "
                 "the factory must return a gymnasium.Env"
             )
+        if self.make_batch is not None:
+            batch = self._call(self.make_batch, None, num_envs=1)
+            if getattr(batch, "num_envs", None) != 1:
+                raise UnknownFactory(
+                    f"{self.name!r}: its native batch is a {type(batch).__name__}, no VectorEnv of one"
+                )
+            close_quietly(batch)
         return env  # type: ignore[no-any-return]
 
 
@@ -164,8 +183,8 @@ def load_catalog(source: str, action_bounds: ActionBounds | None = None) -> list
 def _read_file(path: Path) -> list[EnvironmentFile]:
     try:
         content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UnknownFactory(f"cannot read {str(path)!r}: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnknownFactory(f"cannot read {str(path)!r}: {error}") from error
     except yaml.YAMLError as error:
         raise UnknownFactory(f"{str(path)!r} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
@@ -195,6 +214,7 @@ def _offer(entry: EnvironmentFile, folder: Path, bounds: ActionBounds) -> Offer:
         kwargs=entry.kwargs,
         make_batch=make_batch,
         bounds=bounds,
+        own_thread=entry.own_thread,
     )
 
 

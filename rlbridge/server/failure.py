@@ -12,8 +12,12 @@ from rlbridge.wire.errors import RemoteEnvError, WireError
 
 log = logging.getLogger("rlbridge.server")
 
+# An environment that calls sys.exit() must not take a server's thread with it, nor a request's answer.
+FAILURES = (Exception, SystemExit, KeyboardInterrupt)
+_MESSAGE_CHARACTERS, _TRACEBACK_CHARACTERS = 4_000, 16_000
 
-def environment_failure(call: str, error: Exception, show_traceback: bool) -> RemoteEnvError:
+
+def environment_failure(call: str, error: BaseException, show_traceback: bool) -> RemoteEnvError:
     """The answer to a client whose environment raised ``error`` in ``call``; also logs it with its traceback."""
     log.warning("the environment failed in %s", call, exc_info=error)
     if isinstance(error, RemoteEnvError):
@@ -23,7 +27,9 @@ def environment_failure(call: str, error: Exception, show_traceback: bool) -> Re
         if isinstance(error, WireError)
         else f"raised {type(error).__name__} in {call}: {error}"
     )
-    trace = "".join(traceback.format_exception(error)) if show_traceback else ""
+    trace = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:] if show_traceback else ""
+    if len(what) > _MESSAGE_CHARACTERS:
+        what = f"{what[:_MESSAGE_CHARACTERS]} ... ({len(what)} characters)"
     remedy = "" if call == "render" else " It is made anew by the next reset()."
     return RemoteEnvError(
         f"the environment {what}.{remedy}",
@@ -36,7 +42,7 @@ def close_quietly(env: Any) -> None:
     """Close an environment that may be beyond closing."""
     try:
         env.close()
-    except Exception:
+    except FAILURES:
         log.warning("closing an environment failed", exc_info=True)
 
 
@@ -57,3 +63,28 @@ class RebuildBudget:
             return False
         self._times.append(now)
         return True
+
+
+def checked_info(info: Any) -> dict[str, Any]:
+    """An environment's info, if it is one.
+
+    Raises:
+        TypeError: it is no dictionary.
+    """
+    if not isinstance(info, dict):
+        raise TypeError(f"info must be a dictionary, got {type(info).__name__} {str(info)[:80]!r}")
+    return info
+
+
+def checked_reward(reward: Any) -> float:
+    """An environment's reward as a number.
+
+    Raises:
+        TypeError: it is no number.
+    """
+    try:
+        if isinstance(reward, str):
+            raise TypeError
+        return float(reward)
+    except (TypeError, ValueError):
+        raise TypeError(f"reward must be a number, got {type(reward).__name__} {str(reward)[:80]!r}") from None

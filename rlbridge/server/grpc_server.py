@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -13,10 +14,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from rlbridge.server.auth import ServerTls, Tokens
+from rlbridge.server.failure import FAILURES
 from rlbridge.server.host import Host
 from rlbridge.server.session import Request, Response
 from rlbridge.v1 import env_pb2, env_pb2_grpc, rollout_pb2, rollout_pb2_grpc
 from rlbridge.wire.errors import BridgeError, Unimplemented, decode_error, encode_error
+
+log = logging.getLogger("rlbridge.server")
 
 _SERVICES = tuple(
     file.DESCRIPTOR.services_by_name[name].full_name
@@ -24,7 +28,6 @@ _SERVICES = tuple(
 )
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 ERROR_TRAILER = "rlbridge-error-bin"
-_TRAILER_BYTES = 4000  # HTTP/2 peers commonly refuse more than 8 KiB of headers
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -45,6 +48,7 @@ class GrpcServer:
     def __init__(self, host: Host, tokens: Tokens) -> None:
         threads = 2 * host.limits.max_sessions + 16
         limit = host.limits.max_message_bytes
+        patience = max(int(host.limits.lease_seconds * 500), 1)
         self._server = grpc.server(
             futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rlbridge-grpc"),
             maximum_concurrent_rpcs=threads,
@@ -53,6 +57,12 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),  # or a second server could share the port, in silence
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),
+                # A peer that vanished without a word is asked whether it lives, and gone within a lease.
+                ("grpc.keepalive_time_ms", patience),
+                ("grpc.keepalive_timeout_ms", patience),
+                ("grpc.http2.ping_timeout_ms", patience),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.max_pings_without_data", 0),
             ],
         )
         env_pb2_grpc.add_EnvServiceServicer_to_server(_EnvService(host), self._server)
@@ -222,6 +232,9 @@ def _answer(context: Any, call: Callable[[Req], Res], request: Req) -> Res:
         return call(request)
     except BridgeError as error:
         _abort(context, error)
+    except FAILURES as error:
+        log.exception("a call failed inside the server")
+        _abort(context, BridgeError(f"the server failed: {type(error).__name__}: {error}"))
 
 
 def _unwrap(context: Any, response: Response) -> Response:
@@ -231,10 +244,17 @@ def _unwrap(context: Any, response: Response) -> Response:
 
 
 def _abort(context: Any, error: BridgeError) -> NoReturn:
-    """End a unary call with the error as status, and whole in a trailer."""
+    """End a unary call with the error as status, and in a trailer, cut to what HTTP/2 peers take (8 KiB of headers)."""
     message = encode_error(error)
-    message.message = message.message[:_TRAILER_BYTES]
-    message.remote_traceback = message.remote_traceback[-_TRAILER_BYTES // 2 :]
+    message.message = _cut(message.message, 1_500)
+    message.remote_traceback = _cut(message.remote_traceback[-2_000:], 2_000)
+    for key in message.details:
+        message.details[key] = _cut(message.details[key], 200)
     context.set_trailing_metadata(((ERROR_TRAILER, message.SerializeToString()),))
-    context.abort(_STATUS.get(error.code, grpc.StatusCode.INTERNAL), message.message[:1000])
+    context.abort(_STATUS.get(error.code, grpc.StatusCode.INTERNAL), _cut(message.message, 500))
     raise AssertionError("abort raises")
+
+
+def _cut(text: str, most: int) -> str:
+    """The beginning of a text, of at most so many bytes."""
+    return text.encode()[:most].decode(errors="ignore")

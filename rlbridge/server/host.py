@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
 from gymnasium.vector import AutoresetMode
@@ -20,7 +21,7 @@ from gymnasium.vector import AutoresetMode
 from rlbridge.server.callers import Callers
 from rlbridge.server.catalog import Offer
 from rlbridge.server.environment import Environment
-from rlbridge.server.failure import close_quietly
+from rlbridge.server.failure import FAILURES, close_quietly
 from rlbridge.server.limits import ServerLimits
 from rlbridge.server.session import Request, Response, Session, error_response
 from rlbridge.v1 import env_pb2
@@ -29,6 +30,7 @@ from rlbridge.wire import PROTOCOL_VERSION, BlockCodec, encode_space, encode_val
 from rlbridge.wire.errors import (
     BridgeError,
     CapacityExhausted,
+    DeadlineExceeded,
     EnvLost,
     MessageTooLarge,
     ProtocolMismatch,
@@ -142,8 +144,8 @@ class Host:
                 expected=PROTOCOL_VERSION,
                 got=request.protocol_version,
             )
-        if len(request.open_key) < 16:
-            raise WireError(f"open_key has {len(request.open_key)} bytes, at least 16 random ones are needed")
+        if not 16 <= len(request.open_key) <= 64:
+            raise WireError(f"open_key has {len(request.open_key)} bytes; 16 to 64 random ones are needed")
         with self._lock:
             known = self._opens.get(request.open_key)
             if known is None:
@@ -152,7 +154,7 @@ class Host:
                 opening: Future[Session] = Future()
                 self._opens[request.open_key] = opening
         if known is not None:
-            return known.result(timeout=self.limits.wait_seconds).opened
+            return self._opened_before(known, request)
         try:
             session = self._open(request)
         except BaseException as error:
@@ -162,7 +164,21 @@ class Host:
             opening.set_exception(error)
             raise
         session.caller = caller
+        session.asked = (request.environment, request.num_envs, request.render_mode)
         opening.set_result(session)
+        return session.opened
+
+    def _opened_before(self, known: Future[Session], request: env_pb2.OpenRequest) -> env_pb2.OpenResponse:
+        """The answer to an Open that was received before, perhaps still under way."""
+        try:
+            session = known.result(timeout=self.limits.wait_seconds)
+        except FutureTimeout:
+            raise DeadlineExceeded(
+                f"the session of this open_key is still being made after {self.limits.wait_seconds:g} s; ask again",
+                limit=self.limits.wait_seconds,
+            ) from None
+        if (request.environment, request.num_envs, request.render_mode) != session.asked:
+            raise WireError("open_key has opened a session with other parameters; draw a new key for each session")
         return session.opened
 
     def _check_capacity(self, request: env_pb2.OpenRequest) -> None:
@@ -187,6 +203,8 @@ class Host:
         offer = self._offer(request.environment)
         self._check_render_mode(offer, request.render_mode)
         mode = _MODES.get(request.autoreset_mode)
+        if mode is None and request.autoreset_mode != env_pb2.AUTORESET_MODE_UNSPECIFIED:
+            raise WireError(f"autoreset_mode {request.autoreset_mode} is unknown here")
         environment = offer.build(request.num_envs, mode, request.render_mode or None, self.limits.show_tracebacks)
         try:
             largest = _largest_message(environment)
@@ -225,16 +243,16 @@ class Host:
             return self._offers[name]
         except KeyError:
             raise UnknownEnvironment(
-                f"no environment {name!r} is served here; on offer: {', '.join(self._offers)}", name=name
+                f"no environment {name[:100]!r} is served here; on offer: {', '.join(self._offers)}", name=name[:100]
             ) from None
 
     def _check_render_mode(self, offer: Offer, render_mode: str) -> None:
         offered = self._render_modes[offer.name]
         if render_mode and render_mode not in offered:
             raise Unsupported(
-                f"environment {offer.name!r} cannot render {render_mode!r} for a client; it can: "
+                f"environment {offer.name!r} cannot render {render_mode[:100]!r} for a client; it can: "
                 f"{', '.join(offered) or 'nothing'}",
-                got=render_mode,
+                got=render_mode[:100],
             )
 
     def _check_size(self, offer: Offer, environment: Environment, largest: int, client_limit: int) -> None:
@@ -325,6 +343,8 @@ class Host:
                 got=epoch,
             )
         session = self._sessions.get(ref.id)
+        if session is None and self._stopping.is_set():
+            raise Unavailable("the server is stopping; the session ends with it")
         if session is None or not hmac.compare_digest(session.token, ref.token):
             # One answer for both, so that nobody learns which ids exist.
             raise SessionExpired(
@@ -335,7 +355,7 @@ class Host:
 
     # --------------------------------------------------------------------------------------------------- ending
 
-    def _remove(self, session: Session) -> None:
+    def _remove(self, session: Session, wait: bool = True) -> None:
         with self._lock:
             if self._sessions.pop(session.id, None) is None:
                 return
@@ -343,8 +363,11 @@ class Host:
             for key, opening in list(self._opens.items()):
                 if opening.done() and not opening.exception() and opening.result() is session:
                     del self._opens[key]
-        if not session.close(_CLOSE_SECONDS):
-            log.warning("session %s is still executing; its environment is closed when it returns", session.id)
+        closing = session.close()
+        if wait:
+            closing.join(_CLOSE_SECONDS)
+            if closing.is_alive():
+                log.warning("session %s is still executing or closing; it ends by itself", session.id)
 
     def _tidy(self) -> None:
         """Every so often: close sessions whose lease ran out, end streams that have no session."""
@@ -354,16 +377,26 @@ class Host:
             for session in list(self._sessions.values()):
                 if session.expired(now):
                     log.info("session %s expired after %g s without a sign", session.id, session.lease_seconds)
-                    self._remove(session)
+                    self._remove(session, wait=False)
             for stream in list(self._streams):
                 if stream.useless(now):
                     stream.end()
 
-    def stop(self) -> None:
-        """Close every session, letting the request under way finish. Idempotent."""
+    def stop(self) -> bool:
+        """Answer no new request and close every session, letting those under way finish within 5 s together.
+
+        Returns whether all of them did. Idempotent.
+        """
         self._stopping.set()
-        for session in list(self._sessions.values()):
-            self._remove(session)
+        sessions = list(self._sessions.values())
+        because = Unavailable("the server is stopping, and the session ends with it")
+        closing = [session.close(because) for session in sessions]  # all at once, then wait for all
+        for session in sessions:
+            self._remove(session, wait=False)
+        end = time.monotonic() + _CLOSE_SECONDS
+        for thread in closing:
+            thread.join(max(0.0, end - time.monotonic()))
+        return not any(thread.is_alive() for thread in closing)
 
 
 class Exchange:
@@ -418,7 +451,7 @@ class Exchange:
             return self._session.execute(request, body, self._attachment)
         except BridgeError as error:
             return error_response(error, seq)
-        except Exception as error:
+        except FAILURES as error:
             log.exception("a request failed inside the server")
             return error_response(BridgeError(f"the server failed: {type(error).__name__}: {error}"), seq)
 

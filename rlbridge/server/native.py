@@ -10,9 +10,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rlbridge.server.actions import ActionBounds, ActionReader
 from rlbridge.server.environment import Outcome, ResetCommand
-from rlbridge.server.failure import close_quietly, environment_failure
+from rlbridge.server.failure import FAILURES, checked_info, close_quietly, environment_failure
 from rlbridge.wire import BlockCodec
-from rlbridge.wire.errors import NeedsReset
+from rlbridge.wire.errors import NeedsReset, Unsupported, WireError
 
 Batch = VectorEnv[Any, Any, Any]
 
@@ -42,14 +42,18 @@ class NativeBatch:
     def reset(self, command: ResetCommand) -> Outcome:
         options = dict(command.options) if command.options is not None else None
         if command.mask is not None:
-            options = {**(options or {}), "reset_mask": np.array(command.mask, np.bool_)}
-        seed: Any = command.seed if command.row_seeds is None else command.row_seeds
+            options = {**(options or {}), "reset_mask": self._checked_mask(command.mask)}
+        seed: Any = command.seed
+        if command.row_seeds is not None:
+            # Most native batches take a single seed; a list of consecutive ones is what that means.
+            seed = consecutive(command.row_seeds, self.num_envs)
         try:
             if self._envs is None:
                 self._envs = self._make()
             observation, infos = self._envs.reset(seed=seed, options=options)
             packed = self.observations.pack_batch(observation, self.num_envs)
-        except Exception as error:
+            infos = checked_info(infos)
+        except FAILURES as error:
             raise self._failed("reset", error) from error
         self._ended[slice(None) if command.mask is None else np.array(command.mask, np.bool_)] = False
         self._running = True
@@ -58,13 +62,16 @@ class NativeBatch:
     def step(self, action: list[bytes]) -> Outcome:
         if not self._running or self._envs is None:
             raise NeedsReset("the environments have not been reset since they were opened or failed: call reset()")
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
+            rows = np.flatnonzero(self._ended).tolist()
+            raise NeedsReset(f"the episodes of rows {rows} are over and autoreset is disabled: reset them", rows=rows)
         n = self.num_envs
         actions = self._reader.read_batch(action, n)
         try:
             observation, reward, terminated, truncated, infos = self._envs.step(actions)
             was_reset = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros(n, np.bool_)
             self._ended = np.logical_or(terminated, truncated)
-            infos = dict(infos)
+            infos = dict(checked_info(infos))
             final_rows, final_observation = self._take_final(infos)
             return Outcome(
                 self.observations.pack_batch(observation, n),
@@ -76,8 +83,15 @@ class NativeBatch:
                 final_rows=final_rows,
                 final_observation=final_observation,
             )
-        except Exception as error:
+        except FAILURES as error:
             raise self._failed("step", error) from error
+
+    def _checked_mask(self, mask: list[bool]) -> Any:
+        if self.autoreset_mode is not AutoresetMode.DISABLED:
+            raise Unsupported("this native batch resets its rows by itself: reset_mask is for autoreset DISABLED")
+        if len(mask) != self.num_envs or not any(mask):
+            raise WireError(f"reset_mask needs {self.num_envs} entries and at least one true one, got {mask}")
+        return np.array(mask, np.bool_)
 
     def _take_final(self, infos: dict[str, Any]) -> tuple[list[int], list[bytes]]:
         """Final observations travel apart from the other infos, as blocks of the rows that have one."""
@@ -95,7 +109,7 @@ class NativeBatch:
             raise NeedsReset("the environments failed: call reset() first")
         try:
             return self._envs.render()
-        except Exception as error:
+        except FAILURES as error:
             raise environment_failure("render", error, self._show_tracebacks) from error
 
     def close(self) -> None:
@@ -103,7 +117,23 @@ class NativeBatch:
             close_quietly(self._envs)
             self._envs = None
 
-    def _failed(self, call: str, error: Exception) -> Exception:
+    def _failed(self, call: str, error: BaseException) -> Exception:
         self.close()
         self._running = False
         return environment_failure(call, error, self._show_tracebacks)
+
+
+def consecutive(seeds: list[int | None], n: int) -> int | None:
+    """The one seed that stands for these, one a row.
+
+    Raises:
+        WireError: not one a row. Unsupported: no single seed means the same.
+    """
+    if len(seeds) != n:
+        raise WireError(f"{len(seeds)} row seeds for {n} environments")
+    first = seeds[0]
+    if first is None and not any(seed is not None for seed in seeds):
+        return None
+    if first is None or seeds != [first + i for i in range(n)]:
+        raise Unsupported(f"this native batch takes one seed (row i gets seed + i), not {seeds[:8]}")
+    return first

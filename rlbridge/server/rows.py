@@ -16,7 +16,14 @@ from gymnasium.vector import AutoresetMode
 
 from rlbridge.server.actions import ActionBounds, ActionReader
 from rlbridge.server.environment import Outcome, ResetCommand
-from rlbridge.server.failure import RebuildBudget, close_quietly, environment_failure
+from rlbridge.server.failure import (
+    FAILURES,
+    RebuildBudget,
+    checked_info,
+    checked_reward,
+    close_quietly,
+    environment_failure,
+)
 from rlbridge.server.infos import add_row
 from rlbridge.wire import BlockCodec
 from rlbridge.wire.errors import NeedsReset, RemoteEnvError, WireError
@@ -52,7 +59,7 @@ class EnvironmentRows:
         try:
             for _ in range(num_envs):
                 self._envs.append(make())
-        except Exception:
+        except FAILURES:
             self.close()
             raise
         first = self._envs[0]
@@ -107,13 +114,17 @@ class EnvironmentRows:
             seed = int(np.random.SeedSequence([self._seeds[row] or 0, self._rebuilds[row]]).generate_state(1)[0])
         self._rebuilt[row] = False
         try:
-            return self._envs[row].reset(seed=seed, options=options)
-        except Exception as error:
+            return self._reset_env(row, seed, options)
+        except FAILURES as error:
             self._rebuild(row, "reset", error)
         try:
-            return self._envs[row].reset(seed=seed, options=options)
-        except Exception as error:
+            return self._reset_env(row, seed, options)
+        except FAILURES as error:
             raise self._failed(f"reset of row {row}, twice", error) from error
+
+    def _reset_env(self, row: int, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self._envs[row].reset(seed=seed, options=options)
+        return observation, checked_info(info)
 
     # ----------------------------------------------------------------------------------------------------- step
 
@@ -127,6 +138,14 @@ class EnvironmentRows:
                 rows=np.flatnonzero(self._ended).tolist(),
             )
         actions = self._reader.read_rows(action, self.num_envs)
+        try:
+            return self._step_rows(actions)
+        except RemoteEnvError:
+            raise
+        except FAILURES as error:  # in the midst of the rows: they are out of step with each other now
+            raise self._failed("step", error) from error
+
+    def _step_rows(self, actions: list[Any]) -> Outcome:
         n = self.num_envs
         step = _Step(n)
         for row in range(n):
@@ -154,17 +173,18 @@ class EnvironmentRows:
     def _step_row(self, row: int, action: Any, step: _Step) -> dict[str, Any]:
         try:
             observation, reward, terminated, truncated, info = self._envs[row].step(action)
-            step.rewards[row] = reward
-            step.terminated[row] = terminated
-            step.truncated[row] = truncated
-        except Exception as error:
+            step.rewards[row] = reward if type(reward) is float else checked_reward(reward)
+            step.terminated[row] = bool(terminated)
+            step.truncated[row] = bool(truncated)
+            info = checked_info(info)
+        except FAILURES as error:
             return self._fail_row(row, error, step)
         step.observations[row] = observation
         if self.autoreset_mode is AutoresetMode.SAME_STEP and (step.terminated[row] or step.truncated[row]):
             info = self._end_row(row, self._pack_row(observation), info, step)
         return info
 
-    def _fail_row(self, row: int, error: Exception, step: _Step) -> dict[str, Any]:
+    def _fail_row(self, row: int, error: BaseException, step: _Step) -> dict[str, Any]:
         self._rebuild(row, "step", error)
         step.rewards[row], step.terminated[row], step.truncated[row], step.valid[row] = 0.0, False, True, False
         last = self._last_row(row)
@@ -198,7 +218,7 @@ class EnvironmentRows:
 
     # -------------------------------------------------------------------------------------------------- failure
 
-    def _rebuild(self, row: int, call: str, error: Exception) -> None:
+    def _rebuild(self, row: int, call: str, error: BaseException) -> None:
         """Replace a row's environment after ``error``; too many of these are the whole session's failure."""
         failure = environment_failure(f"{call} of row {row}", error, self._show_tracebacks)
         if not self._budget.take():
@@ -212,12 +232,12 @@ class EnvironmentRows:
         close_quietly(self._envs[row])
         try:
             self._envs[row] = self._make()
-        except Exception as second:
+        except FAILURES as second:
             raise self._failed(f"making row {row} anew", second) from second
         self._rebuilds[row] += 1
         self._rebuilt[row] = True
 
-    def _failed(self, call: str, error: Exception) -> RemoteEnvError:
+    def _failed(self, call: str, error: BaseException) -> RemoteEnvError:
         self._running = False
         return environment_failure(call, error, self._show_tracebacks)
 
@@ -226,7 +246,7 @@ class EnvironmentRows:
     def render(self) -> Any:
         try:
             return tuple(env.render() for env in self._envs)
-        except Exception as error:
+        except FAILURES as error:
             raise environment_failure("render", error, self._show_tracebacks) from error
 
     def close(self) -> None:

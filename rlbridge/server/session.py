@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import Any
 
 from rlbridge.server.environment import Environment, Outcome, ResetCommand
-from rlbridge.server.failure import environment_failure
+from rlbridge.server.failure import FAILURES, close_quietly, environment_failure
 from rlbridge.server.limits import ServerLimits
 from rlbridge.v1 import env_pb2
 from rlbridge.wire import decode_value, encode_value
@@ -44,13 +44,14 @@ class Session:
         token: secret that every request must carry.
         attachment: number of the present holder.
         opened: what Open answered.
-        caller: who opened it.
+        caller: who opened it; ``asked``: for which environment, num_envs and render_mode.
         closed: no request is answered any more.
         lease_seconds: what the client asked for, or the server's where that is shorter or nothing was asked for.
     """
 
     opened: env_pb2.OpenResponse
     caller = ""
+    asked: tuple[str, int, str] = ("", 0, "")
 
     def __init__(self, environment: Environment, limits: ServerLimits, request: env_pb2.OpenRequest) -> None:
         self.id = secrets.token_hex(8)
@@ -67,6 +68,8 @@ class Session:
         self._kept: OrderedDict[int, tuple[Request, Response]] = OrderedDict()
         self._last_seen = time.monotonic()
         self._attaching = threading.Lock()
+        self._closing: threading.Thread | None = None
+        self._because: BridgeError
 
     # ------------------------------------------------------------------------------------------------ the lease
 
@@ -141,8 +144,10 @@ class Session:
 
     def _execute_in_turn(self, request: Request, body: Any) -> Response:
         if self.closed:
-            raise SessionExpired(f"session {self.id} is closed. Open a new one.")
+            raise self._because
         seq = body.seq
+        if seq < 1:
+            raise WireError("a request has no number: seq begins with 1")
         if seq == self._next_seq:
             response = self._outcome(body)  # raises where nothing was touched: then the number is not used up
             self.touch()  # the lease runs from the end of a step, however long it took
@@ -191,12 +196,12 @@ class Session:
             return error_response(error, body.seq)
         except BridgeError:
             raise
-        except Exception as error:
+        except FAILURES as error:
             return error_response(environment_failure("its answer", error, self._limits.show_tracebacks), body.seq)
         elapsed = time.perf_counter_ns() - started
         try:
             return self._checked_size(self._packed(body, result, elapsed), body.seq)
-        except Exception as error:
+        except FAILURES as error:
             what = f"the request was executed, but its answer cannot be sent: {error}"
             return error_response(RemoteEnvError(what), body.seq)
 
@@ -262,24 +267,24 @@ class Session:
 
     # ---------------------------------------------------------------------------------------------------- close
 
-    def close(self, wait_seconds: float) -> bool:
-        """Close the environment once the request under way is done; False if that takes longer than allowed.
+    def close(self, because: BridgeError | None = None) -> threading.Thread:
+        """Answer no more requests, and close the environment once the one under way is done. Idempotent.
 
-        Then the session is marked closed all the same, and the environment is closed by whoever comes last.
+        Returns the thread that does: an environment's close may hang, and only that thread waits for it.
+        ``because`` is what later requests are answered.
         """
-        self.closed = True
-        if not self._lock.acquire(timeout=wait_seconds):
-            threading.Thread(target=self._close_when_free, name=f"close-{self.id}", daemon=True).start()
-            return False
-        try:
-            self.environment.close()
-        finally:
-            self._lock.release()
-        return True
+        with self._attaching:
+            if self._closing is None:
+                self._because = because or SessionExpired(f"session {self.id} is closed. Open a new one.")
+                self.closed = True
+                name = f"rlbridge-close-{self.id}"
+                self._closing = threading.Thread(target=self._close_when_free, name=name, daemon=True)
+                self._closing.start()
+            return self._closing
 
     def _close_when_free(self) -> None:
         with self._lock:
-            self.environment.close()
+            close_quietly(self.environment)
 
 
 def _content(request: Request) -> bytes:

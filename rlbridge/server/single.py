@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 from rlbridge.server.actions import ActionBounds, ActionReader
 from rlbridge.server.environment import Outcome, ResetCommand
-from rlbridge.server.failure import close_quietly, environment_failure
+from rlbridge.server.failure import FAILURES, checked_info, checked_reward, close_quietly, environment_failure
 from rlbridge.wire import BlockCodec
 from rlbridge.wire.errors import NeedsReset, Unsupported
 
@@ -46,7 +46,8 @@ class SingleEnvironment:
                 self._env = self._make()
             observation, info = self._env.reset(seed=command.seed, options=command.options)
             packed = self.observations.pack(observation)
-        except Exception as error:
+            info = checked_info(info)
+        except FAILURES as error:
             raise self._failed("reset", error) from error
         self._running = True
         return Outcome(packed, info)
@@ -59,12 +60,12 @@ class SingleEnvironment:
             observation, reward, terminated, truncated, info = self._env.step(decoded)
             return Outcome(
                 self.observations.pack(observation),
-                info,
-                struct.pack("<d", reward),
+                checked_info(info),
+                struct.pack("<d", reward if type(reward) is float else checked_reward(reward)),
                 _FLAGS[bool(terminated)],
                 _FLAGS[bool(truncated)],
             )
-        except Exception as error:
+        except FAILURES as error:
             raise self._failed("step", error) from error
 
     def render(self) -> Any:
@@ -72,7 +73,7 @@ class SingleEnvironment:
             raise NeedsReset("the environment failed: call reset() first")
         try:
             return self._env.render()
-        except Exception as error:
+        except FAILURES as error:
             raise environment_failure("render", error, self._show_tracebacks) from error
 
     def close(self) -> None:
@@ -80,7 +81,7 @@ class SingleEnvironment:
             close_quietly(self._env)
             self._env = None
 
-    def _failed(self, call: str, error: Exception) -> Exception:
+    def _failed(self, call: str, error: BaseException) -> Exception:
         self.close()
         self._running = False
         return environment_failure(call, error, self._show_tracebacks)

@@ -61,13 +61,6 @@ class UnknownEnvironment(BridgeError, LookupError):
     reason = "UNKNOWN_ENVIRONMENT"
 
 
-class SessionExpired(BridgeError):
-    """The session is closed, its lease ran out, or it never was."""
-
-    code = 5
-    reason = "SESSION_EXPIRED"
-
-
 class PermissionDenied(BridgeError, PermissionError):
     """The caller is known, and may not do this."""
 
@@ -104,10 +97,17 @@ class SequenceGap(BridgeError):
 
 
 class EnvLost(BridgeError):
-    """The server that held the environment is gone, and the environment's state with it."""
+    """The environment's state is gone: with the server that held it, or (SessionExpired) with its session."""
 
     code = 9
     reason = "EPOCH_CHANGED"
+
+
+class SessionExpired(EnvLost):
+    """The session is closed, its lease ran out, or it never was."""
+
+    code = 5
+    reason = "SESSION_EXPIRED"
 
 
 class NeedsReset(BridgeError):
@@ -175,6 +175,7 @@ class Unauthenticated(BridgeError, PermissionError):
 
 _BY_REASON: dict[str, type[BridgeError]] = {
     BridgeError.reason: BridgeError,
+    SessionExpired.reason: SessionExpired,
     **{cls.reason: cls for cls in BridgeError.__subclasses__()},
 }
 

@@ -1,6 +1,6 @@
 """Proxies that the environment variables put between a client and a target.
 
-For http:// and https:// the rules are those of Python's urllib. gRPC has its own: only lower-case names count, the first
+For http:// and https:// the rules are those of urllib. gRPC has its own: only lower-case names count, the first
 variable that is set decides even where it is empty, https_proxy is taken for unencrypted targets too, and ``*`` in
 no_proxy means nothing. Documented in https://github.com/grpc/grpc/blob/master/doc/environment_variables.md, the rest
 observed with grpcio 1.85.1.

@@ -17,20 +17,23 @@ def one_by_one(subject: Subject) -> str:
         outcomes = [peer.start(), *(peer.move() for _ in range(3))]
     except (KeyError, TypeError) as error:
         raise Skipped(f"this transport has no unary Reset and Step in the client ({error})") from error
-    peer.refused(peer.reset_request(seq=peer.seq + 1), "SEQ_GAP", "a number too far")
+    wrong = peer.reset_request()
+    wrong.reset.epoch ^= 1
+    peer.refused(wrong, "EPOCH_CHANGED", "another epoch")
     return subject.compare(outcomes, "unary calls")
 
 
 def exchange(subject: Subject) -> str:
     """Exchange answers requests in order; an error is an answer and the stream goes on; only the first names a session.
 
-    A step, one with a number too far ahead, and a step go over one stream. (Each is sent when the one before is
+    A step, one of another epoch, and a step go over one stream. (Each is sent when the one before is
     answered: this client's stream holds one request at a time.)
     """
     peer = subject.open()
     outcomes = [peer.start()]
     first = peer.step_request()
-    wrong = peer.step_request(list(first.step.action), seq=peer.seq + 100)
+    wrong = peer.step_request(list(first.step.action), seq=peer.seq + 1)
+    wrong.step.epoch ^= 1
     second = peer.step_request(seq=peer.seq + 1)
     for request in (wrong, second):
         request.step.ClearField("session")
@@ -38,7 +41,7 @@ def exchange(subject: Subject) -> str:
     kinds = [str(answer.WhichOneof("response")) for answer in answers]
     expect(kinds == ["step", "error", "step"], "step, error, step", ", ".join(map(described, answers)))
     error = answers[1]
-    expect(error.error.reason == "SEQ_GAP", "SEQ_GAP", described(error))
+    expect(error.error.reason == "EPOCH_CHANGED", "EPOCH_CHANGED", described(error))
     expect(error.error_seq == wrong.step.seq, f"error_seq {wrong.step.seq}", error.error_seq)
     numbers = [answers[0].step.seq, answers[2].step.seq]
     expect(numbers == [first.step.seq, second.step.seq], "the answers in order", numbers)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rlbridge.cli.failures import FAILED, reported
+
+if TYPE_CHECKING:
+    from rlbridge.check import Result
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,18 +31,22 @@ def check(
 
     Opens and closes sessions of its own, some of them on purpose as a bad client would; it fills the server for a
     moment, so don't point it at one that somebody is training on. Exit code 0: nothing failed (skips are allowed);
-    1: something did; 3: no server there.
+    1: something did; 2: a bad target or name; 3: no server there.
     """
-    from rlbridge.check import CHECKS, check_target
+    from rlbridge.check import CHECKS, UnknownCheck, check_target
 
     width = max(len(known.name) for known in CHECKS)
     results = []
     with reported():
-        for result in check_target(target, only or (), steps):
+        try:
+            checking = check_target(target, only or (), steps)
+        except UnknownCheck as error:
+            raise typer.BadParameter(str(error), param_hint="--only") from error
+        for result in checking:
             results.append(result)
             if not as_json:
                 scope = result.needs or "required"
-                typer.echo(f"{result.status}  {result.name:{width}}  {scope:9}  {_what(result.status, result)}")
+                typer.echo(f"{result.status}  {result.name:{width}}  {scope:9}  {_what(result)}")
     counts = {status: sum(result.status == status for result in results) for status in ("pass", "fail", "skip")}
     if as_json:
         report = {"target": target, "counts": counts, "checks": [asdict(result) for result in results]}
@@ -50,6 +57,6 @@ def check(
         raise typer.Exit(FAILED)
 
 
-def _what(status: str, result: object) -> str:
-    seen = " ".join(str(getattr(result, "seen", "")).split())
-    return f"expected {getattr(result, 'expected', '')}; seen {seen}" if status == "fail" else seen
+def _what(result: Result) -> str:
+    seen = " ".join(result.seen.split())
+    return f"expected {result.expected}; seen {seen}" if result.status == "fail" else seen

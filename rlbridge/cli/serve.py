@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import threading
 from enum import Enum
 from types import FrameType
@@ -37,7 +39,8 @@ def serve(
     bind: Annotated[
         list[str] | None,
         typer.Option(
-            help="grpc://HOST:PORT (port 0: a free one), grpcs:// or unix:///PATH; may be given several times."
+            help="grpc://HOST:PORT or http://HOST:PORT (port 0: a free one), grpcs://, https:// or unix:///PATH; "
+            "may be given several times."
         ),
     ] = None,
     max_sessions: Annotated[int, typer.Option(min=1, help="Sessions open at a time.")] = 64,
@@ -46,9 +49,10 @@ def serve(
     ] = None,
     max_opens_per_second: Annotated[int, typer.Option(min=1, help="Sessions one address may open in a second.")] = 500,
     max_envs: Annotated[int, typer.Option(min=1, help="Sub-environments of one session.")] = 1024,
-    max_message_mib: Annotated[float, typer.Option(min=0.01, help="Largest message, in MiB.")] = 64.0,
+    max_message_mib: Annotated[float, typer.Option(min=0.01, max=2000, help="Largest message, in MiB.")] = 64.0,
     lease: Annotated[
-        float, typer.Option(min=0.1, help="Seconds without a sign of its client after which a session is closed.")
+        float,
+        typer.Option(min=0.1, max=86_400, help="Seconds without a sign of its client after which a session is closed."),
     ] = 60.0,
     action_bounds: Annotated[
         Bounds | None,
@@ -57,7 +61,7 @@ def serve(
     hide_tracebacks: Annotated[
         bool, typer.Option("--hide-tracebacks", help="Do not send the environment's tracebacks to clients.")
     ] = False,
-    tls_cert: Annotated[str | None, typer.Option(help="PEM certificate chain, for binds with grpcs://.")] = None,
+    tls_cert: Annotated[str | None, typer.Option(help="PEM certificate chain, for grpcs:// and https://.")] = None,
     tls_key: Annotated[str | None, typer.Option(help="PEM private key.")] = None,
     tls_client_ca: Annotated[
         str | None, typer.Option(help="Clients must show a certificate signed by this authority (mutual TLS).")
@@ -72,14 +76,16 @@ def serve(
 ) -> None:
     """Serve an environment to trainers in other processes, on other machines.
 
-    Prints a line `serving URL` for each bind once it really answers. Ends on Ctrl-C or SIGTERM: requests under way
-    finish, sessions are closed.
+    Prints a line `serving URL` for each bind once it really answers. Ends on Ctrl-C or SIGTERM, with exit code 0:
+    requests under way finish within 5 s, sessions are closed.
 
     Examples:
 
       rlbridge serve CartPole-v1
 
       rlbridge serve my_package.simulator:make --bind grpc://127.0.0.1:0 --bind unix:///run/env.sock
+
+      rlbridge serve CartPole-v1 --bind grpc://127.0.0.1:50051 --bind http://127.0.0.1:8080
 
       rlbridge serve env_servers/factory_line
     """
@@ -123,4 +129,8 @@ def serve(
         typer.echo(f"serving {url}")
     while not stop.wait(1.0):
         pass
-    server.stop()
+    if not server.stop():
+        # An environment hangs in a thread that Python would wait for, for ever.
+        logging.getLogger("rlbridge.server").warning("an environment did not come to an end; leaving without it")
+        sys.stdout.flush()
+        os._exit(0)

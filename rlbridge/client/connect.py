@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rlbridge.client.credentials import Credentials
@@ -29,8 +29,24 @@ def open_link(
 
     Raises:
         CredentialsError: a token or TLS file cannot be read.
+        ModuleNotFoundError: the target is http(s) and the packages for that are not installed; names the command.
     """
+    if target.transport == "http":
+        return _http_link_class()(target, max_message_bytes, Credentials.of(credentials))
     return GrpcLink(target, max_message_bytes, Credentials.of(credentials))
+
+
+def _http_link_class() -> Callable[..., Link]:
+    try:
+        from rlbridge.client.http_link import HttpLink
+    except ModuleNotFoundError as error:
+        if error.name != "websockets":
+            raise
+        raise ModuleNotFoundError(
+            "http:// and https:// targets need the package websockets: pip install 'rlbridge-toolkit[http]'",
+            name=error.name,
+        ) from error
+    return HttpLink
 
 
 def open_session(

@@ -6,6 +6,9 @@ import ipaddress
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+_TRANSPORTS = {"grpc": "grpc", "grpcs": "grpc", "http": "http", "https": "http"}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
 
 class BadTarget(ValueError):
     """The string is no target; the message says what one looks like."""
@@ -17,10 +20,11 @@ class Target:
 
     Attributes:
         text: as the user wrote it.
-        address: what grpc connects to, ``host:port`` or ``unix:/path``.
+        address: what is connected to, ``host:port`` or ``unix:/path``.
         environment: one of those the server offers; empty for its first.
         secure: encrypted by TLS.
         is_local_machine: loopback or a unix socket, so that no proxy has any business in between.
+        transport: ``grpc`` or ``http``.
     """
 
     text: str
@@ -28,6 +32,7 @@ class Target:
     environment: str
     secure: bool
     is_local_machine: bool
+    transport: str = "grpc"
 
 
 def is_remote(text: str) -> bool:
@@ -36,7 +41,7 @@ def is_remote(text: str) -> bool:
 
 
 def parse_target(text: str) -> Target:
-    """Read ``grpc[s]://host:port[/environment]``, ``unix:///path`` or ``unix:///path?env=name``.
+    """Read ``grpc[s]://host:port[/environment]``, ``http[s]://host[:port][/environment]`` or ``unix:///path[?env=name]``.
 
     Raises:
         BadTarget: another scheme, no port, an unknown option.
@@ -52,20 +57,24 @@ def parse_target(text: str) -> Target:
         raise BadTarget(f"target {text!r}: unknown option {', '.join(options)}; the one there is: env")
     if parts.scheme == "unix" and parts.path:
         return Target(text, f"unix:{unquote(parts.path)}", environment, False, True)
-    if parts.scheme in ("grpc", "grpcs") and parts.hostname and port:
+    port = port or _DEFAULT_PORTS.get(parts.scheme)
+    if parts.scheme in _TRANSPORTS and parts.hostname and port:
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         return Target(
             text,
             f"{host}:{port}",
             environment or unquote(parts.path.lstrip("/")),
-            parts.scheme == "grpcs",
+            parts.scheme.endswith("s"),
             _is_loopback(parts.hostname),
+            _TRANSPORTS[parts.scheme],
         )
-    if parts.scheme in ("grpc", "grpcs", "unix"):
-        raise BadTarget(f"target {text!r}: expected grpc://HOST:PORT[/ENVIRONMENT] or unix:///PATH")
+    if parts.scheme in (*_TRANSPORTS, "unix"):
+        raise BadTarget(
+            f"target {text!r}: expected grpc://HOST:PORT[/ENVIRONMENT], http://HOST:PORT[/ENVIRONMENT] or unix:///PATH"
+        )
     raise BadTarget(
-        f"target {text!r}: this version speaks grpc://, grpcs:// and unix://; without a scheme, a target is an "
-        "environment in this process (a Gymnasium id or module:factory)"
+        f"target {text!r}: this version speaks grpc://, grpcs://, http://, https:// and unix://; without a scheme, a "
+        "target is an environment in this process (a Gymnasium id or module:factory)"
     )
 
 

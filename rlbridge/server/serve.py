@@ -6,6 +6,7 @@ import ipaddress
 import threading
 from collections.abc import Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rlbridge.server.actions import ActionBounds
@@ -15,7 +16,12 @@ from rlbridge.server.grpc_server import GrpcServer
 from rlbridge.server.host import Host
 from rlbridge.server.limits import ServerLimits
 
+if TYPE_CHECKING:
+    from rlbridge.server.http_server import HttpServer
+
 DEFAULT_BIND = "grpc://127.0.0.1:50051"
+
+_SCHEMES = ("grpc", "grpcs", "http", "https")
 
 
 class BindRefused(ValueError):
@@ -35,12 +41,16 @@ class Server:
         self.urls: list[str] = []
         self._tokens, self._tls = tokens, tls
         self._grpc = GrpcServer(host, tokens)
+        self._http: HttpServer | None = None
         self._stopped = threading.Event()
         self._stopping = threading.Lock()
+        self._ended = True
         try:
             for bind in binds:
                 self.urls.append(self._bind(bind, insecure))
             self._grpc.start()
+            if self._http is not None:
+                self._http.start()
         except BaseException:
             self.stop(0.0)
             raise
@@ -54,34 +64,50 @@ class Server:
         if parts.scheme == "unix" and parts.path:
             self._grpc.bind_unix(parts.path)
             return bind
-        if parts.scheme not in ("grpc", "grpcs") or not parts.hostname or port is None or parts.path.strip("/"):
+        if parts.scheme not in _SCHEMES or not parts.hostname or port is None or parts.path.strip("/"):
             raise BindRefused(
-                f"--bind {bind!r}: expected grpc://HOST:PORT (0 for a free port), grpcs://HOST:PORT or unix:///PATH"
+                f"--bind {bind!r}: expected grpc://HOST:PORT or http://HOST:PORT (0 for a free port), grpcs://, "
+                "https:// or unix:///PATH"
             )
-        secure = parts.scheme == "grpcs"
+        secure = parts.scheme.endswith("s")
         if secure and self._tls is None:
             raise BindRefused(f"--bind {bind!r} needs --tls-cert and --tls-key")
         if not insecure and not _is_loopback(parts.hostname) and not (secure and self._tokens):
             raise BindRefused(
                 f"--bind {bind!r} can be reached from other machines, but not with both encryption and a token. Use "
-                "grpcs:// with --tls-cert, --tls-key and --token-file; or bind to 127.0.0.1 and tunnel; or pass "
-                "--insecure if the network itself is trusted."
+                "grpcs:// or https:// with --tls-cert, --tls-key and --token-file; or bind to 127.0.0.1 and tunnel; or "
+                "pass --insecure if the network itself is trusted."
             )
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        bound = self._grpc.bind_tcp(parts.hostname, port, self._tls if secure else None)
+        tls = self._tls if secure else None
+        if parts.scheme.startswith("grpc"):
+            bound = self._grpc.bind_tcp(parts.hostname, port, tls)
+        else:
+            self._http = self._http or _http_server(self.host, self._tokens)
+            bound = self._http.bind(parts.hostname, port, tls)
         return f"{parts.scheme}://{host}:{bound}"
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the server has stopped (True) or ``timeout`` seconds have passed (False)."""
         return self._stopped.wait(timeout)
 
-    def stop(self, grace: float = 2.0) -> None:
-        """Let requests under way finish, close every session and stop. Idempotent; ``grace`` in seconds."""
+    def stop(self, grace: float = 1.0) -> bool:
+        """Let requests under way finish (5 s for all together), close every session and stop. Idempotent.
+
+        Args:
+            grace: seconds that the transports have to send the last answers.
+
+        Returns:
+            Whether everything ended; False where an environment hangs: its thread is left behind.
+        """
         with self._stopping:
             if not self._stopped.is_set():
-                self.host.stop()
+                self._ended = self.host.stop()
+                if self._http is not None:
+                    self._http.stop(grace)
                 self._grpc.stop(grace)
                 self._stopped.set()
+            return self._ended
 
     def __enter__(self) -> Server:
         return self
@@ -90,6 +116,19 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _http_server(host: Host, tokens: Tokens) -> HttpServer:
+    try:
+        from rlbridge.server.http_server import HttpServer
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in ("starlette", "uvicorn", "websockets", "prometheus_client"):
+            raise
+        raise ModuleNotFoundError(
+            f"serving http:// and https:// needs the package {error.name}: pip install 'rlbridge-toolkit[http]'",
+            name=error.name,
+        ) from error
+    return HttpServer(host, tokens)
 
 
 def _is_loopback(host: str) -> bool:
@@ -113,17 +152,19 @@ def serve(
 
     Args:
         env: a Gymnasium id, ``module:factory``, a serve.yaml, a folder that holds one, or offers made in Python.
-        bind: ``grpc://HOST:PORT`` (0 for a free port), ``grpcs://``, ``unix:///PATH``, or several of them.
+        bind: ``grpc://HOST:PORT`` or ``http://HOST:PORT`` (0 for a free port), ``grpcs://``, ``https://``,
+            ``unix:///PATH``, or several of them.
         limits: sessions, message size, lease and so on.
         action_bounds: what happens to numbers outside a Box action space: ``refuse`` (default), ``clip``, ``ignore``.
         tokens: who may call, or the path of a token file; None: everybody who can reach the server.
-        tls: for binds with ``grpcs://``.
+        tls: for binds with ``grpcs://`` and ``https://``.
         insecure: allow binds that other machines can reach without both TLS and a token.
 
     Raises:
         UnknownFactory: the name leads to no environment.
         RemoteEnvError: the environment could not be made.
         BindRefused, PortTaken, AuthFileError: the address cannot be served.
+        ModuleNotFoundError: http was asked for and its packages are not installed; names the command.
 
     Example:
         >>> with serve("CartPole-v1", bind="grpc://127.0.0.1:0") as server:

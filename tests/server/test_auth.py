@@ -13,7 +13,7 @@ from tests.pki import Authority
 
 CONTROL, OBSERVE = "control-token-of-the-test", "observe-token-of-the-test"
 TOKENS = Tokens({CONTROL: Scope.CONTROL, OBSERVE: Scope.OBSERVE})
-SCHEMES = ["grpc"]
+SCHEMES = ["grpc", "http"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,80 @@
+"""The WebSocket face: Exchange, as binary frames. One frame is one ExchangeRequest, answered by one ExchangeResponse.
+
+The hot path of rlbridge's own client. The step runs in the thread of its connection, see http_server.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from google.protobuf.message import DecodeError
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from rlbridge.server.auth import Tokens
+from rlbridge.server.host import Exchange, Host
+from rlbridge.server.http_connect import connect_error
+from rlbridge.server.http_errors import http_status
+from rlbridge.server.session import Request, error_response
+from rlbridge.wire.errors import BridgeError, WireError
+
+CLOSE_UNSUPPORTED = 1003  # RFC 6455, section 7.4.1
+CLOSE_GOING_AWAY = 1001
+
+
+class WebSocketFace:
+    """``GET /rlbridge.v1.EnvService/Exchange`` with an upgrade to WebSocket, an ASGI application."""
+
+    def __init__(self, host: Host, tokens: Tokens) -> None:
+        self._host = host
+        self._tokens = tokens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Exchange messages until the client goes, or stays silent without a living session for longer than a lease."""
+        await receive()
+        try:
+            self._tokens.check(Headers(scope=scope).get("authorization"), "Exchange")
+        except BridgeError as error:
+            await deny(error, send)
+            return
+        await send({"type": "websocket.accept"})
+        exchange = self._host.exchange()
+        watch = asyncio.ensure_future(self._close_when_forgotten(exchange, send))
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "websocket.disconnect":
+                    return
+                data = message.get("bytes")
+                if data is None:
+                    reason = "binary frames only, each an ExchangeRequest"
+                    await send({"type": "websocket.close", "code": CLOSE_UNSUPPORTED, "reason": reason})
+                    return
+                await send({"type": "websocket.send", "bytes": _answer(exchange, data)})
+        finally:
+            watch.cancel()
+
+    async def _close_when_forgotten(self, exchange: Exchange, send: Send) -> None:
+        """A trainer may be silent for hours, and its session lives; without a living session there is no reason to."""
+        while True:
+            await asyncio.sleep(self._host.limits.lease_seconds)
+            if not exchange.alive:
+                await send({"type": "websocket.close", "code": CLOSE_GOING_AWAY, "reason": "no session, idle"})
+                return
+
+
+def _answer(exchange: Exchange, data: bytes) -> bytes:
+    try:
+        request = Request.FromString(data)
+    except DecodeError as error:
+        return error_response(WireError(f"a frame is no ExchangeRequest ({error})"), 0).SerializeToString()
+    return exchange.execute(request).SerializeToString()
+
+
+async def deny(error: BridgeError, send: Send) -> None:
+    """Refuse the upgrade with a plain HTTP answer that says why."""
+    body = connect_error(error)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    start = {"type": "websocket.http.response.start", "status": http_status(error.code), "headers": headers}
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": body})

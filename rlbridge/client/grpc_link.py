@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import weakref
 from typing import Any
 
 import grpc
@@ -59,6 +60,7 @@ class GrpcLink:
             ("grpc.enable_http_proxy", 0 if target.is_local_machine else 1),
         ]
         self._lock = threading.Lock()
+        self._closed = False
         self._connection: _Connection | None = None
         self._stream: Stream | None = None
         self._known = False  # has answered as an rlbridge server does, so that a strange failure is the network's
@@ -99,13 +101,17 @@ class GrpcLink:
         with self._lock:
             connection, self._connection = self._connection, None
         if connection is not None:
-            connection.channel.close()
+            connection.close()
 
     def close(self) -> None:
+        with self._lock:
+            self._closed = True
         self.drop()
 
     def _connected(self) -> _Connection:
         with self._lock:
+            if self._closed:  # a renewal of the lease that comes late must not connect again
+                raise Unavailable(f"the connection to {self._target.text} is closed")
             if self._connection is None:
                 self._connection = _Connection(self._channel())
             return self._connection
@@ -151,6 +157,8 @@ class _Connection:
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.channel = channel
+        self.close = weakref.finalize(self, _close, channel, os.getpid())  # also where nobody closes it
+        self.close.atexit = False
         stub: Any = env_pb2_grpc.EnvServiceStub(channel)
         self.exchange = stub.Exchange
         self.calls = {
@@ -164,6 +172,11 @@ class _Connection:
             env_pb2.StepRequest: stub.Step,
             env_pb2.RenderRequest: stub.Render,
         }
+
+
+def _close(channel: grpc.Channel, process: int) -> None:
+    if os.getpid() == process:
+        channel.close()
 
 
 def _speaks_otherwise(text: str) -> bool:

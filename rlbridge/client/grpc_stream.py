@@ -7,8 +7,11 @@ public ``QueueStream``, which hands every message through two more threads (abou
 
 from __future__ import annotations
 
+import os
 import queue
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -67,8 +70,8 @@ class _Deadline:
 
     def __init__(self, cancel: Callable[[], object]) -> None:
         self._due = float("inf")
-        self._watch = Periodic(self._look, 0.25)
         self._cancel = cancel
+        self._watch = Periodic(self._look, 0.25)
 
     def start(self, timeout: float) -> None:
         self._due = time.monotonic() + timeout
@@ -91,6 +94,8 @@ class QueueStream:
     def __init__(self, exchange: Any, metadata: Metadata) -> None:
         self._requests: queue.SimpleQueue[env_pb2.ExchangeRequest | None] = queue.SimpleQueue()
         self._answers = exchange(iter(self._requests.get, None), metadata=metadata)
+        self._end = weakref.finalize(self, _end_queue, self._requests, self._answers, os.getpid())
+        self._end.atexit = False
         self._deadline = _Deadline(self._answers.cancel)
 
     def send(self, request: env_pb2.ExchangeRequest) -> None:
@@ -107,8 +112,67 @@ class QueueStream:
 
     def close(self) -> None:
         self._deadline.stop()
-        self._requests.put(None)
-        self._answers.cancel()
+        self._end()
+
+
+def _end_queue(requests: queue.SimpleQueue[env_pb2.ExchangeRequest | None], answers: Any, process: int) -> None:
+    if os.getpid() == process:
+        requests.put(None)
+        answers.cancel()
+
+
+class _Call:
+    """A call with a completion queue of its own, which grpc frees once everything begun on it has been seen to end.
+
+    Raises (from the constructor): as ``CallingThreadStream``.
+    """
+
+    def __init__(self, channel: grpc.Channel, metadata: Metadata) -> None:
+        from grpc._cython import cygrpc
+
+        beginnings = (
+            cygrpc.SendInitialMetadataOperation(metadata or None, 0),
+            cygrpc.ReceiveInitialMetadataOperation(0),
+            cygrpc.ReceiveStatusOnClientOperation(0),
+        )
+        self._process = os.getpid()
+        self._under_way = len(beginnings)
+        self.one_at_a_time = threading.Lock()
+        self._call = channel._channel.segregated_call(
+            cygrpc.PropagationConstants.GRPC_PROPAGATE_DEFAULTS,
+            b"/rlbridge.v1.EnvService/Exchange",
+            None,  # host
+            None,  # deadline: of the whole stream, so none
+            None,  # metadata
+            None,  # credentials
+            tuple(((operation,), None) for operation in beginnings),
+            cygrpc.build_census_context(),
+            None,
+        )
+
+    def operate(self, operations: Any) -> None:
+        if self._under_way and self._call.operate(operations, None):
+            self._under_way += 1
+
+    def next_event(self) -> Any:
+        event = self._call.next_event()
+        self._under_way -= 1
+        return event
+
+    def cancel(self) -> None:
+        self._call.cancel(grpc.StatusCode.CANCELLED.value[0], "cancelled by the client")
+
+    def end(self) -> None:
+        """Cancel, and see everything end: what grpc has not been asked for, it keeps, and the connection with it."""
+        if os.getpid() != self._process:
+            return
+        self.cancel()
+        if self.one_at_a_time.acquire(timeout=1.0):  # whoever is waiting for an answer sees the end now
+            try:
+                while self._under_way:
+                    self.next_event()
+            finally:
+                self.one_at_a_time.release()
 
 
 class CallingThreadStream:
@@ -125,52 +189,39 @@ class CallingThreadStream:
         self._receive_message = cygrpc.ReceiveMessageOperation(0)
         self._message_type = cygrpc.OperationType.receive_message
         self._status_type = cygrpc.OperationType.receive_status_on_client
-        self._call = channel._channel.segregated_call(
-            cygrpc.PropagationConstants.GRPC_PROPAGATE_DEFAULTS,
-            b"/rlbridge.v1.EnvService/Exchange",
-            None,  # host
-            None,  # deadline: of the whole stream, so none
-            None,  # metadata
-            None,  # credentials
-            (
-                ((cygrpc.SendInitialMetadataOperation(metadata or None, 0),), None),
-                ((cygrpc.ReceiveInitialMetadataOperation(0),), None),
-                ((cygrpc.ReceiveStatusOnClientOperation(0),), None),
-            ),
-            cygrpc.build_census_context(),
-            None,
-        )
+        self._call = _Call(channel, metadata)
+        self._end = weakref.finalize(self, self._call.end)  # also where nobody closes it
+        self._end.atexit = False
         self._ended: StreamBroken | None = None
-        self._deadline = _Deadline(self._cancel)
+        self._deadline = _Deadline(self._call.cancel)
 
     def send(self, request: env_pb2.ExchangeRequest) -> None:
         # Asking for the answer together with sending saves a crossing into the core.
         operations = (self._send_message(request.SerializeToString(), 0), self._receive_message)
         if self._ended is None:
-            self._call.operate(operations, None)  # on a call that has ended, the status is what comes next
+            self._call.operate(operations)  # on a call that has ended, the status is what comes next
 
     def receive(self, timeout: float) -> env_pb2.ExchangeResponse:
         self._deadline.start(timeout)
+        call = self._call
         try:
-            while self._ended is None:
-                for operation in self._call.next_event().batch_operations:
-                    kind = operation.type()
-                    if kind == self._message_type:
-                        message = operation.message()
-                        if message is not None:
-                            return env_pb2.ExchangeResponse.FromString(message)
-                    elif kind == self._status_type:
-                        self._ended = _broken(operation)
+            with call.one_at_a_time:
+                while self._ended is None:
+                    for operation in call.next_event().batch_operations:
+                        kind = operation.type()
+                        if kind == self._message_type:
+                            message = operation.message()
+                            if message is not None:
+                                return env_pb2.ExchangeResponse.FromString(message)
+                        elif kind == self._status_type:
+                            self._ended = _broken(operation)
             raise self._ended
         finally:
             self._deadline.met()
 
     def close(self) -> None:
         self._deadline.stop()
-        self._cancel()
-
-    def _cancel(self) -> None:
-        self._call.cancel(grpc.StatusCode.CANCELLED.value[0], "cancelled by the client")
+        self._end()
 
 
 def _broken(operation: Any) -> StreamBroken:

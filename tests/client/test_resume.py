@@ -42,7 +42,7 @@ def test_a_step_under_way_when_the_connection_breaks_is_finished_and_its_outcome
 
     def break_then_let_go():
         assert Gate.entered.wait(10)
-        env._session._link._stream._cancel()
+        env._session._link._stream._call.cancel()
         Gate.let_go.set()
 
     breaker = threading.Thread(target=break_then_let_go)

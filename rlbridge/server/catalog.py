@@ -127,6 +127,16 @@ class Offer:
             )
         return batch
 
+    def autoreset_modes(self) -> tuple[AutoresetMode, ...]:
+        """What a client may ask for, the default first; a native batch, made once to find out, has the one it has."""
+        if self.make_batch is None:
+            return self.modes
+        batch = self.build(1, None, None, True)
+        try:
+            return (batch.autoreset_mode,) if batch.autoreset_mode else ()
+        finally:
+            batch.close()
+
     def check(self) -> gymnasium.Env[Any, Any]:
         """Make one environment, to fail at the start rather than at the first client; the caller closes it."""
         env = self.make()

@@ -68,6 +68,7 @@ class Host:
         self._offers = {offer.name: offer for offer in offers}
         self._probes: dict[str, env_pb2.SpacesResponse] = {}
         self._render_modes: dict[str, list[str]] = {}
+        self._autoreset_modes: dict[str, tuple[AutoresetMode, ...]] = {}
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._opens: dict[bytes, Future[Session]] = {}
@@ -93,6 +94,7 @@ class Host:
             self._render_modes[offer.name] = [str(mode) for mode in modes if mode != "human"]  # the server's screen
         finally:
             close_quietly(env)
+        self._autoreset_modes[offer.name] = offer.autoreset_modes()
 
     # ------------------------------------------------------------------------------------------------- control
 
@@ -118,7 +120,7 @@ class Host:
                     name=offer.name,
                     summary=offer.summary,
                     render_modes=self._render_modes[offer.name],
-                    autoreset_modes=[_MODE_NUMBERS[mode] for mode in offer.modes],
+                    autoreset_modes=[_MODE_NUMBERS[mode] for mode in self._autoreset_modes[offer.name]],
                 )
                 for offer in self._offers.values()
             ],
@@ -273,10 +275,11 @@ class Host:
 
         Raises:
             EnvLost, SessionExpired: there is nothing to attach to.
+            Superseded: another holder, or a later attempt of this one, was here first.
         """
         ref = env_pb2.SessionRef(id=request.session_id, token=request.token)
         session = self.session(ref, request.epoch)
-        attachment = session.attach()
+        attachment = session.attach(request)
         response = env_pb2.ResumeResponse(oldest_kept_seq=session.oldest_kept_seq)
         response.session.CopyFrom(session.opened)
         response.session.session.attachment = attachment

@@ -72,6 +72,9 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Allow a bind that other machines can reach without TLS and a token.")
     ] = False,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Tell Prometheus at /metrics of the http:// binds what happens here.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log sessions as they open and close.")] = False,
 ) -> None:
     """Serve an environment to trainers in other processes, on other machines.
@@ -117,6 +120,7 @@ def serve(
             tokens=token_file,
             tls=ServerTls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None,
             insecure=insecure,
+            metrics=metrics,
         )
 
     def on_signal(number: int, frame: FrameType | None) -> None:

@@ -70,8 +70,10 @@ class HttpLink:
         method = type(request).DESCRIPTOR.name.removesuffix("Request")
         headers = {**self._headers, "Content-Type": "application/proto", "Connect-Protocol-Version": "1"}
         body = request.SerializeToString()
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
+        connection = None
+        if not isinstance(request, env_pb2.ResumeRequest):  # an attempt to resume counts once: on a fresh connection
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
         answer = None
         if connection is not None:
             # The server may have closed it in the meantime. Every one of these calls may be repeated.

@@ -22,7 +22,7 @@ class Scope(enum.IntEnum):
 
 
 # Calls that a token for observing is enough for; every other one needs CONTROL.
-OBSERVING = frozenset({"Describe", "Spaces"})
+OBSERVING = frozenset({"Describe", "Spaces", "Metrics"})
 
 
 class AuthFileError(ValueError):

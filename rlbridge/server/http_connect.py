@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import gzip
 import json
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,6 +22,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 
 from rlbridge.server.auth import Tokens
+from rlbridge.server.failure import FAILURES
 from rlbridge.server.host import Host
 from rlbridge.server.http_body import read_body
 from rlbridge.server.http_errors import HttpError, code_word, http_status
@@ -35,6 +38,8 @@ from rlbridge.wire.errors import (
     encode_error,
 )
 
+log = logging.getLogger("rlbridge.server")
+
 ERROR_TYPE = "rlbridge.v1.Error"
 _TYPES = ("application/proto", "application/json")
 _WORTH_PACKING = 1024  # bytes
@@ -47,6 +52,7 @@ class ConnectFace:
     def __init__(self, host: Host, tokens: Tokens) -> None:
         self._limit = host.limits.max_message_bytes
         self._tokens = tokens
+        self._open = host.open
         # Only calls that come with a deadline need a thread of their own: somebody must watch the clock meanwhile.
         self._timed = ThreadPoolExecutor(2 * host.limits.max_sessions + 16, thread_name_prefix="rlbridge-timed")
         self._calls: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
@@ -69,6 +75,10 @@ class ConnectFace:
             return _refusal(error.error, error.status, error.headers)
         except BridgeError as error:
             return _refusal(error, http_status(error.code), {})
+        except FAILURES as error:
+            log.exception("a call failed inside the server")
+            failure = BridgeError(f"the server failed: {type(error).__name__}: {error}")
+            return _refusal(failure, http_status(failure.code), {})
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:
         method = request.path_params["method"]
@@ -88,6 +98,8 @@ class ConnectFace:
             raise ProtocolMismatch(f"Connect protocol version {version[:20]!r}; this server speaks 1")
         timeout = _timeout(request.headers.get("connect-timeout-ms"))
         message_type, call = self._calls[method]
+        if method == "Open":
+            call = functools.partial(self._open, caller=caller_of(request))
         message = _parsed(message_type, await read_body(request.receive, request.headers, self._limit), kind)
         answer = call(message) if timeout is None else await self._in_time(call, message, timeout)
         return _written(answer, kind, request.headers.get("accept-encoding", ""))
@@ -104,6 +116,12 @@ class ConnectFace:
                 limit=timeout,
             )
         return running.result()
+
+
+def caller_of(request: HttpRequest) -> str:
+    """Who calls, by address, in gRPC's words: the limits for one caller hold over all transports together."""
+    host = request.client.host if request.client else ""
+    return f"ipv6:%5B{host}%5D" if ":" in host else f"ipv4:{host}"
 
 
 def _timeout(header: str | None) -> float | None:

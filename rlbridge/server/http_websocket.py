@@ -6,6 +6,7 @@ The hot path of rlbridge's own client. The step runs in the thread of its connec
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from google.protobuf.message import DecodeError
 from starlette.datastructures import Headers
@@ -30,7 +31,7 @@ class WebSocketFace:
         self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Exchange messages until the client goes, or stays silent without a living session for longer than a lease."""
+        """Exchange messages until the client goes, or the host sees that nobody needs this stream any more."""
         await receive()
         try:
             self._tokens.check(Headers(scope=scope).get("authorization"), "Exchange")
@@ -38,29 +39,31 @@ class WebSocketFace:
             await deny(error, send)
             return
         await send({"type": "websocket.accept"})
-        exchange = self._host.exchange()
-        watch = asyncio.ensure_future(self._close_when_forgotten(exchange, send))
+        loop = asyncio.get_running_loop()
+        exchange = self._host.exchange(lambda: _from_outside(loop, send))
         try:
-            while True:
-                message = await receive()
-                if message["type"] == "websocket.disconnect":
-                    return
+            while (message := await receive())["type"] != "websocket.disconnect":
                 data = message.get("bytes")
                 if data is None:
                     reason = "binary frames only, each an ExchangeRequest"
                     await send({"type": "websocket.close", "code": CLOSE_UNSUPPORTED, "reason": reason})
                     return
                 await send({"type": "websocket.send", "bytes": _answer(exchange, data)})
+        except OSError:  # uvicorn's ClientDisconnected: gone before its answer, which is kept
+            pass
         finally:
-            watch.cancel()
+            exchange.close()
 
-    async def _close_when_forgotten(self, exchange: Exchange, send: Send) -> None:
-        """A trainer may be silent for hours, and its session lives; without a living session there is no reason to."""
-        while True:
-            await asyncio.sleep(self._host.limits.lease_seconds)
-            if not exchange.alive:
-                await send({"type": "websocket.close", "code": CLOSE_GOING_AWAY, "reason": "no session, idle"})
-                return
+
+def _from_outside(loop: asyncio.AbstractEventLoop, send: Send) -> None:
+    """Close the stream, from a thread that is not its own."""
+
+    async def close() -> None:
+        with contextlib.suppress(Exception):  # it may be closing already
+            await send({"type": "websocket.close", "code": CLOSE_GOING_AWAY, "reason": "no session here"})
+
+    with contextlib.suppress(RuntimeError):  # its loop has ended meanwhile
+        loop.call_soon_threadsafe(lambda: asyncio.ensure_future(close(), loop=loop))
 
 
 def _answer(exchange: Exchange, data: bytes) -> bytes:

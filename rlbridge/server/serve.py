@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -119,16 +120,22 @@ class Server:
 
 
 def _http_server(host: Host, tokens: Tokens) -> HttpServer:
-    try:
+    with _naming_the_extra("serving http:// and https:// needs"):
         from rlbridge.server.http_server import HttpServer
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in ("starlette", "uvicorn", "websockets", "prometheus_client"):
-            raise
-        raise ModuleNotFoundError(
-            f"serving http:// and https:// needs the package {error.name}: pip install 'rlbridge-toolkit[http]'",
-            name=error.name,
-        ) from error
     return HttpServer(host, tokens)
+
+
+@contextlib.contextmanager
+def _naming_the_extra(what: str) -> Iterator[None]:
+    """Say how to get a package that an import within did not find."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in ("starlette", "uvicorn", "websockets", "prometheus_client"):
+            raise
+        command = "pip install 'rlbridge-toolkit[http]'"
+        raise ModuleNotFoundError(f"{what} the package {package}: {command}", name=package) from error
 
 
 def _is_loopback(host: str) -> bool:
@@ -147,6 +154,7 @@ def serve(
     tokens: Tokens | str | None = None,
     tls: ServerTls | None = None,
     insecure: bool = False,
+    metrics: bool = False,
 ) -> Server:
     """Serve environments; returns at once, with the server answering.
 
@@ -158,6 +166,7 @@ def serve(
         action_bounds: what happens to numbers outside a Box action space: ``refuse`` (default), ``clip``, ``ignore``.
         tokens: who may call, or the path of a token file; None: everybody who can reach the server.
         tls: for binds with ``grpcs://`` and ``https://``.
+        metrics: count what happens, on both transports, and tell it Prometheus at ``/metrics`` of the http binds.
         insecure: allow binds that other machines can reach without both TLS and a token.
 
     Raises:
@@ -175,4 +184,13 @@ def serve(
     binds = [bind] if isinstance(bind, str) else list(bind)
     if not isinstance(tokens, Tokens):
         tokens = Tokens.load(tokens) if tokens else Tokens()
-    return Server(Host(offers, limits), binds, tokens, tls, insecure)
+    if metrics and not any(bind.startswith("http") for bind in binds):
+        raise BindRefused("metrics are read over HTTP: add a bind with http:// or https://")
+    host = _measured_host(offers, limits) if metrics else Host(offers, limits)
+    return Server(host, binds, tokens, tls, insecure)
+
+
+def _measured_host(offers: Sequence[Offer], limits: ServerLimits | None) -> Host:
+    with _naming_the_extra("metrics need"):
+        from rlbridge.server.metrics import MeasuredHost
+    return MeasuredHost(offers, limits)

@@ -28,18 +28,21 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
-def serve_process() -> Iterator[Callable[..., tuple[subprocess.Popen, list[str]]]]:
+def serve_process(tmp_path) -> Iterator[Callable[..., tuple[subprocess.Popen, list[str]]]]:
     """Start ``rlbridge serve ARGS...`` as a process; returns it and the URLs it printed. It is ended by its id."""
     processes: list[subprocess.Popen] = []
 
     def start(*arguments: str, urls: int = 1) -> tuple[subprocess.Popen, list[str]]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rlbridge", "serve", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
+        log = tmp_path / f"server-{len(processes)}.log"  # a pipe that nobody reads would fill up and hold the server
+        with log.open("w") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "rlbridge", "serve", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                cwd=ROOT,
+            )
+        process.stderr = log.open()
         processes.append(process)
         lines = [process.stdout.readline().split() for _ in range(urls)]
         assert all(line and line[0] == "serving" for line in lines), process.stderr.read()

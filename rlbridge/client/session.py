@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import threading
+from dataclasses import replace
 from typing import Any
 
 from gymnasium.vector import AutoresetMode
@@ -133,7 +134,11 @@ class ClientSession:
 
     def _handshake(self) -> env_pb2.DescribeResponse:
         request = env_pb2.DescribeRequest(protocol_versions=[PROTOCOL_VERSION], client=f"rlbridge {__version__}")
-        server: env_pb2.DescribeResponse = self._link.call(request, min(self.retry.timeout, 10.0))
+        # A wrong address should be told soon; a connection that breaks just now should not be taken for one.
+        brief = replace(self.retry, timeout=min(self.retry.timeout, 10.0), total=min(self.retry.total, 1.0))
+        server: env_pb2.DescribeResponse = self._persistently(
+            lambda: self._link.call(request, brief.timeout), retry=brief
+        )
         if server.protocol_version != PROTOCOL_VERSION:
             raise ProtocolMismatch(
                 f"{self.where} ({server.server or 'unknown server'}) speaks protocol versions "
@@ -144,10 +149,13 @@ class ClientSession:
             )
         return server
 
-    def _open(self) -> None:
+    def _open(self, patient: bool = False) -> None:
         # The key makes repeating this harmless: an answer that was lost is given again.
-        self._open_request.open_key = secrets.token_bytes(16)
-        self._adopt(self._persistently(lambda: self._link.call(self._open_request, self.retry.timeout)))
+        self._open_request.open_key = self._holder = secrets.token_bytes(16)
+        self._attempts = 0
+        self._adopt(
+            self._persistently(lambda: self._link.call(self._open_request, self.retry.timeout), patient=patient)
+        )
 
     def _adopt(self, opened: env_pb2.OpenResponse) -> None:
         self._reference = opened.session
@@ -181,7 +189,7 @@ class ClientSession:
         self._in_flight, self._unanswered = None, False
         self._link.drop()
         try:
-            self._open()
+            self._open(patient=True)
         except _UNREACHABLE as error:
             raise EnvLost(f"the server was lost and did not come back: {error.args[0]}", **error.details) from error
 
@@ -203,6 +211,8 @@ class ClientSession:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise WireError(f"the ticket to resume is not one that `ticket` gave ({type(error).__name__})") from error
+        self._holder, self._attempts = secrets.token_bytes(16), 1
+        request.holder, request.attempt, request.take_over = self._holder, self._attempts, True
         resumed = self._link.call(request, self.retry.timeout)
         self._adopt(resumed.session)
         self.last_outcome = resumed.last_outcome if resumed.HasField("last_outcome") else None
@@ -343,11 +353,14 @@ class ClientSession:
     def _resume(self) -> env_pb2.OpenResponse:
         """Attach anew over a new connection; what the session is like now."""
         self._link.drop()
+        self._attempts += 1
         request = env_pb2.ResumeRequest(
             session_id=self._reference.id,
             token=self._reference.token,
             epoch=self._epoch,
             client=self._open_request.client,
+            holder=self._holder,
+            attempt=self._attempts,
         )
         try:
             resumed = self._link.call(request, self.retry.timeout)
@@ -359,21 +372,31 @@ class ClientSession:
         session: env_pb2.OpenResponse = resumed.session
         return session
 
-    def _persistently(self, attempt: Any, error: BridgeError | None = None) -> Any:
-        """Make attempts until one gets through or the time is used up; then the last failure is raised."""
+    def _persistently(
+        self, attempt: Any, error: BridgeError | None = None, *, retry: Retry | None = None, patient: bool = False
+    ) -> Any:
+        """Make attempts until one gets through or the time is used up; then the last failure is raised.
+
+        ``error`` is how the first one failed already. A first one that only takes too long is the last one too, unless
+        ``patient``: it was waited for.
+        """
+        retry = retry or self.retry
         if error is None:
             try:
                 return attempt()
-            except Unavailable as first:  # nobody there yet, or for a moment; a deadline, though, was waited for
+            except _UNREACHABLE as first:
+                if not patient and not isinstance(first, Unavailable):
+                    raise
                 error = first
-        for pause in self.retry.pauses():
+        for pause in retry.pauses():
             if self._closed.wait(pause):
                 break
+            self._link.drop()  # one that failed may refuse to try again for a while of its own
             try:
                 return attempt()
             except _UNREACHABLE as again:
                 error = again
-        tried = f" (tried again for {self.retry.total:g} s)" if self.retry.total else ""
+        tried = f" (tried again for {retry.total:g} s)" if retry.total else ""
         raise type(error)(f"{error.args[0]}{tried}", **error.details) from error
 
     def close(self) -> None:

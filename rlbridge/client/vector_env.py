@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -108,9 +108,8 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         try:
             response = self._session.reset(request)
         except EnvLost as lost:
-            self._reopen(lost)
             request.ClearField("reset_mask")  # there is nothing left that could be kept
-            response = self._session.reset(request)
+            response = self._begin_anew(lost, lambda: request)
         self._begun = None
         return self._first(response)
 
@@ -179,22 +178,24 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
 
     # ----------------------------------------------------------------------------------------- after a server's death
 
-    def _reopen(self, lost: EnvLost) -> None:
-        if self._on_lost == "raise":
-            raise lost
-        self._session.reopen()
-        self.times_lost += 1
+    def _begin_anew(self, lost: EnvLost, request: Callable[[], env_pb2.ResetRequest]) -> env_pb2.ResetResponse:
+        """New environments, reset. A server that dies once more meanwhile is waited for again, for a while."""
+        end = time.monotonic() + self._session.retry.total
+        while True:
+            if self._on_lost == "raise":
+                raise lost
+            self._session.reopen()
+            self.times_lost += 1
+            try:
+                return self._session.reset(request())
+            except EnvLost as again:
+                if time.monotonic() > end:
+                    raise
+                lost = again
 
     def _lost_step(self, lost: EnvLost) -> Step:
         """New environments, and the step that says that the old ones are gone."""
-        self._reopen(lost)
-        # Where the run was seeded, its next life is too, by a rule, so that a run can be repeated.
-        seed = (
-            None
-            if self._seed is None
-            else int(np.random.SeedSequence([self._seed, self.times_lost]).generate_state(1)[0])
-        )
-        begun = self._session.reset(reset_request(seed, None, self.num_envs))
+        begun = self._begin_anew(lost, self._reset_of_this_life)
         n, same_step = self.num_envs, self._session.autoreset_mode is AutoresetMode.SAME_STEP
         every, none = np.ones(n, np.bool_), np.zeros(n, np.bool_)
         last = list((self._last or begun).observation)
@@ -210,6 +211,13 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             infos.update(note)
             self._begun = begun if self._session.autoreset_mode is AutoresetMode.NEXT_STEP else None
         return shown, np.zeros(n), none.copy(), every.copy(), infos
+
+    def _reset_of_this_life(self) -> env_pb2.ResetRequest:
+        """Where the run was seeded, each next life is too, by a rule, so that a run can be repeated."""
+        seed = None
+        if self._seed is not None:
+            seed = int(np.random.SeedSequence([self._seed, self.times_lost]).generate_state(1)[0])
+        return reset_request(seed, None, self.num_envs)
 
     def _first_step(self) -> Step:
         """NEXT_STEP: the step after the loss is the reset that has been made already."""

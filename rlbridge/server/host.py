@@ -276,6 +276,7 @@ class Host:
         Raises:
             EnvLost, SessionExpired: there is nothing to attach to.
             Superseded: another holder, or a later attempt of this one, was here first.
+            Superseded: another holder, or a later attempt of this one, was here first.
         """
         ref = env_pb2.SessionRef(id=request.session_id, token=request.token)
         session = self.session(ref, request.epoch)

@@ -68,6 +68,7 @@ class Session:
         self._kept: OrderedDict[int, tuple[Request, Response]] = OrderedDict()
         self._last_seen = time.monotonic()
         self._attaching = threading.Lock()
+        self._holder, self._attempt = request.open_key, 0  # who resumed last, and its how-manieth time
         self._closing: threading.Thread | None = None
         self._because: BridgeError
 
@@ -81,9 +82,22 @@ class Session:
         """Whether the lease ran out: no request under way, and none for ``lease_seconds``."""
         return not self._lock.locked() and now - self._last_seen > self.lease_seconds
 
-    def attach(self) -> int:
-        """A new holder takes the session over; returns its attachment number. The older holder is fenced off."""
+    def attach(self, request: env_pb2.ResumeRequest) -> int:
+        """A holder attaches anew; returns its attachment number. Whoever was attached before is fenced off.
+
+        Raises:
+            Superseded: see ResumeRequest.
+        """
         with self._attaching:
+            if request.holder and request.holder != self._holder and not request.take_over:
+                raise Superseded(f"session {self.id} is held by another client, which has resumed it.")
+            if request.holder and request.holder == self._holder and request.attempt <= self._attempt:
+                raise Superseded(
+                    f"attempt {request.attempt} to resume session {self.id} came after attempt {self._attempt}.",
+                    expected=self._attempt + 1,
+                    got=request.attempt,
+                )
+            self._holder, self._attempt = request.holder, request.attempt
             self.attachment += 1
             self.touch()
             return self.attachment

@@ -187,16 +187,22 @@ class OpenResponse(_message.Message):
     def __init__(self, session: _Optional[_Union[SessionRef, _Mapping]] = ..., epoch: _Optional[int] = ..., next_seq: _Optional[int] = ..., lease_ms: _Optional[int] = ..., kept_outcomes: _Optional[int] = ..., observation_space: _Optional[_Union[_spaces_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_spaces_pb2.Space, _Mapping]] = ..., observation_layout: _Optional[_Iterable[_Union[_spaces_pb2.LeafLayout, _Mapping]]] = ..., action_layout: _Optional[_Iterable[_Union[_spaces_pb2.LeafLayout, _Mapping]]] = ..., autoreset_mode: _Optional[_Union[AutoresetMode, str]] = ..., largest_message_bytes: _Optional[int] = ..., metadata: _Optional[_Union[_values_pb2.Value, _Mapping]] = ..., environment: _Optional[str] = ..., render_mode: _Optional[str] = ..., num_envs: _Optional[int] = ...) -> None: ...
 
 class ResumeRequest(_message.Message):
-    __slots__ = ("session_id", "token", "epoch", "client")
+    __slots__ = ("session_id", "token", "epoch", "client", "holder", "attempt", "take_over")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    TAKE_OVER_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     token: bytes
     epoch: int
     client: str
-    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[bytes] = ..., epoch: _Optional[int] = ..., client: _Optional[str] = ...) -> None: ...
+    holder: bytes
+    attempt: int
+    take_over: bool
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[bytes] = ..., epoch: _Optional[int] = ..., client: _Optional[str] = ..., holder: _Optional[bytes] = ..., attempt: _Optional[int] = ..., take_over: bool = ...) -> None: ...
 
 class ResumeResponse(_message.Message):
     __slots__ = ("session", "oldest_kept_seq", "last_outcome")

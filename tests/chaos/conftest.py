@@ -10,7 +10,7 @@ import pytest
 import rlbridge
 from tests.chaos.proxy import Faults, Proxy
 
-SCHEMES = ["grpc"]
+SCHEMES = ["grpc", "http"]
 
 
 @pytest.fixture(params=SCHEMES)

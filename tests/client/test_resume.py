@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 import rlbridge
 from rlbridge import errors
 from rlbridge.server import ServerLimits
+from tests.chaos.proxy import Faults, Proxy
 from tests.conftest import ROOT
 from tests.envs import Gate
 from tests.trajectory import digest
@@ -259,3 +260,64 @@ def test_a_batch_can_ask_for_the_exception_instead(mortal_server):
     with pytest.raises(errors.EnvLost):
         envs.step(np.array([0, 0]))
     envs.close()
+
+
+# ------------------------------------------------------------------------------------- who may come back, and when
+
+
+def test_whoever_was_taken_over_from_does_not_take_the_session_back(serve):
+    url = serve("tests.envs:Counter").urls[0]
+    first = rlbridge.make_vec(url, 2)
+    first.reset(seed=0)
+    second = rlbridge.make_vec(url, 2, resume=first.ticket)
+    first._session._link._stream._call.cancel()  # as the server does with a stream that leads nowhere
+    with pytest.raises(errors.Superseded, match="held by another client"):
+        first.step(np.array([0, 0]))
+    np.testing.assert_array_equal(second.step(np.array([0, 0]))[0], [[0, 1], [0, 1]])
+    first.close()
+    second.close()
+
+
+def test_a_resume_that_the_network_held_up_does_not_fence_off_its_own_sender(serve):
+    server = serve("tests.envs:Counter")
+    env = rlbridge.make(server.urls[0])
+    env.reset(seed=0)
+    link = env._session._link
+    sent = []
+    call = link.call
+    link.call = lambda request, timeout: sent.append(request) or call(request, timeout)
+    for _ in range(2):
+        env._session._resume()
+    with pytest.raises(errors.Superseded, match=r"attempt 1 to resume session .* came after attempt 2"):
+        server.host.resume(sent[0])
+    assert env.step(0)[-1]["total"] == 1
+    env.close()
+
+
+def test_a_server_that_dies_again_before_the_first_reset_is_waited_for_again(mortal_server):
+    url, restart = mortal_server
+    envs = rlbridge.make_vec(url, 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    envs.reset(seed=5)
+    restart()
+    reopen, deaths = envs._session.reopen, [restart]
+
+    def reopen_and_die() -> None:
+        reopen()
+        if deaths:
+            deaths.pop()()
+
+    envs._session.reopen = reopen_and_die
+    *_, infos = envs.step(np.array([0, 0]))
+    np.testing.assert_array_equal(infos["bridge_valid"], [False, False])
+    assert envs.times_lost == 2
+    assert envs.step(np.array([0, 0]))[-1]["total"].tolist() == [1, 1]
+    envs.close()
+
+
+def test_a_connection_that_breaks_in_the_handshake_is_made_again(serve):
+    url = serve("tests.envs:Counter").urls[0]
+    with Proxy(url, Faults(every=(20, 20), most=2)) as proxy:
+        env = rlbridge.make(proxy.url)
+        env.reset(seed=0)
+        assert proxy.counters()["cuts"] == 2
+        env.close()

@@ -288,7 +288,7 @@ def test_a_request_of_the_older_holder_that_was_waiting_is_fenced_too():
     session = next(iter(peer.host._sessions.values()))
     waiting = threading.Thread(target=lambda: answers.append(peer.step(3)))
     waiting.start()
-    session.attach()
+    session.attach(env_pb2.ResumeRequest())
     Gate.let_go.set()
     running.join(10)
     waiting.join(10)

@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint learn bench stubs clean
+.PHONY: help demo test lint learn fuzz bench stubs clean
 
 help:
 	@echo "make demo    serve the factory line over gRPC, train PPO on it, compare with the best fixed rule (2 minutes)"
 	@echo "make test    the whole fast test suite"
 	@echo "make lint    ruff, mypy, the walls between packages, the protos"
 	@echo "make learn   the learning thresholds: minutes"
+	@echo "make fuzz    100,000 hostile inputs for each face: minutes"
 	@echo "make bench   the benchmarks"
 	@echo "make stubs   regenerate the protobuf stubs"
 
@@ -43,6 +44,10 @@ lint: $(VENV)/.dev
 # The learning thresholds, minutes each.
 learn: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow tests/learning -v -s --timeout=1800
+
+# 100,000 hostile inputs for each face of the server, minutes each.
+fuzz: $(VENV)/.dev
+	FUZZ_INPUTS=$${FUZZ_INPUTS:-100000} $(BIN)/python -m pytest tests/fuzz -v --timeout=3000
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/stream_floor.py

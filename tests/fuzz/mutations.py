@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from rlbridge.v1 import env_pb2, values_pb2
+
+# How many inputs a test tries: a few hundred in the fast suite, 100,000 with `make fuzz`.
+fuzzed = settings(
+    max_examples=int(os.environ.get("FUZZ_INPUTS", "400")),
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 REFERENCE = env_pb2.SessionRef(id="0123456789abcdef", token=b"0123456789abcdef", attachment=1)
 
@@ -43,6 +55,22 @@ SEEDS: dict[str, list[bytes]] = {
 }
 METHODS = sorted(SEEDS)
 DEEP = b"\x0a\x82\x00" * 200  # groups of fields that claim to hold each other
+
+
+def varint(number: int) -> bytes:
+    """Protobuf's form of a number."""
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes(out) + bytes([number])
+
+
+EXCHANGES = [
+    bytes([tag]) + varint(len(data)) + data  # an ExchangeRequest that holds the request
+    for tag, method in ((0x0A, "Step"), (0x12, "Reset"), (0x1A, "Render"))
+    for data in SEEDS[method]
+]
 
 
 @st.composite

@@ -1,0 +1,39 @@
+"""A server process to fuzz: it must still work afterwards, and have grown by no more than the bound."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import rlbridge
+
+GROWTH_MIB = 200
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process."""
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+
+
+@pytest.fixture
+def fuzzed_server(serve_process):
+    """Start a server with one bind; gives its URL."""
+    started = []
+
+    def start(scheme: str) -> str:
+        limits = ["--max-message-mib", "1", "--max-envs", "8", "--lease", "1"]  # what was opened by luck goes soon
+        process, (url,) = serve_process("CartPole-v1", "--bind", f"{scheme}://127.0.0.1:0", *limits)
+        rlbridge.make(url).close()
+        started.append((process, url, resident_mib(process.pid)))
+        return url
+
+    yield start
+    for process, url, before in started:
+        assert process.poll() is None, "the server is gone"
+        env = rlbridge.make(url)
+        env.reset(seed=0)
+        env.step(0)
+        env.close()
+        assert resident_mib(process.pid) - before < GROWTH_MIB

@@ -63,6 +63,7 @@ class HttpLink:
         self._stream: WebSocket | None = None
         self._streaming = False
         self._failure: BridgeError | None = None
+        self._known = False  # has answered as an rlbridge server does, so that a strange answer is the network's
 
     # ------------------------------------------------------------------------------------------------- control
 
@@ -96,6 +97,8 @@ class HttpLink:
             connection.request("POST", _SERVICE + method, body, headers)
             response = connection.getresponse()
             content = response.read(self._limit + 1)
+            if response.length and len(content) <= self._limit:  # http.client does not look, when told how much to read
+                raise http.client.IncompleteRead(content, response.length)
             kind = response.headers.get_content_type()
         except BaseException:
             connection.close()
@@ -117,6 +120,7 @@ class HttpLink:
                     limit=self._limit,
                 )
             answer_type: Any = _ANSWERS[type(request)]
+            self._known = True
             return answer_type.FromString(content)
         raise self._refused(status, content)
 
@@ -224,6 +228,8 @@ class HttpLink:
         if isinstance(error, OSError):  # http.client's RemoteDisconnected too
             text = str(error) or type(error).__name__
             return Unavailable(f"nothing answers at {where} ({text}). Is the server running, and the address right?")
+        if self._known or isinstance(error, http.client.IncompleteRead):
+            return Unavailable(f"the connection to {where} broke ({type(error).__name__}: {error})")
         return ProtocolMismatch(f"what answers at {where} does not speak HTTP ({type(error).__name__}: {error})")
 
     def _refused(self, status: int, content: bytes, text: str = "") -> BridgeError:
@@ -240,6 +246,8 @@ class HttpLink:
             return CapacityExhausted(f"{where} is serving as many calls as it can ({what}). Try again later.")
         if status in (502, 503, 504):
             return Unavailable(f"{where} cannot serve at the moment ({what})")
+        if self._known and status in (0, 200):  # the beginning of an answer that broke off
+            return Unavailable(f"the connection to {where} broke ({what})")
         return ProtocolMismatch(f"a web server answers at {where}, but it is no rlbridge server ({what})")
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import rlbridge
+from rlbridge import errors
+from rlbridge.client.connect import describe
 from tests.chaos.conftest import books
 from tests.trajectory import batch_hash
 
@@ -69,3 +71,14 @@ def test_a_single_environment_is_stepped_once_too(served, proxied):
     env.close()
     assert proxy.counters()["cuts"] == 30
     assert books(url)["stepped"] == 600
+
+
+def test_an_answer_that_was_cut_is_never_taken_for_a_shorter_one(served, proxied):
+    url = served()
+    whole = describe(url)
+    for after in range(60, 1_100, 130):
+        proxy = proxied(url, every=(after, after), kinds=("fin",), most=1)
+        try:
+            assert describe(proxy.url) == whole
+        except (errors.Unavailable, errors.ProtocolMismatch):
+            assert proxy.counters()["cuts"] == 1

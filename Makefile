@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint learn fuzz bench stubs clean
+.PHONY: help demo test lint learn fuzz chaos bench stubs clean
 
 help:
 	@echo "make demo    serve the factory line over gRPC, train PPO on it, compare with the best fixed rule (2 minutes)"
@@ -12,6 +12,7 @@ help:
 	@echo "make lint    ruff, mypy, the walls between packages, the protos"
 	@echo "make learn   the learning thresholds: minutes"
 	@echo "make fuzz    100,000 hostile inputs for each face: minutes"
+	@echo "make chaos   cuts, kills, hangs and leaks at full size: a quarter of an hour"
 	@echo "make bench   the benchmarks"
 	@echo "make stubs   regenerate the protobuf stubs"
 
@@ -48,6 +49,10 @@ learn: $(VENV)/.dev
 # 100,000 hostile inputs for each face of the server, minutes each.
 fuzz: $(VENV)/.dev
 	FUZZ_INPUTS=$${FUZZ_INPUTS:-100000} $(BIN)/python -m pytest tests/fuzz -v --timeout=3000
+
+# Thousands of cut connections, killed servers and abandoned clients.
+chaos: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow tests/chaos -v -s --timeout=1800
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/stream_floor.py

@@ -40,7 +40,7 @@ def _http_link_class() -> Callable[..., Link]:
     try:
         from rlbridge.client.http_link import HttpLink
     except ModuleNotFoundError as error:
-        if error.name != "websockets":
+        if (error.name or "").split(".")[0] != "websockets":
             raise
         raise ModuleNotFoundError(
             "http:// and https:// targets need the package websockets: pip install 'rlbridge-toolkit[http]'",

@@ -111,7 +111,8 @@ class WebSocket:
                     if event.fin:
                         return b"".join(pieces)
             if self._protocol.state is not State.OPEN:
-                raise WebSocketEnded(self._protocol.close_code or 1006, self._protocol.close_reason or "")
+                close = self._protocol.close_rcvd or self._protocol.close_sent
+                raise WebSocketEnded(close.code, close.reason) if close else WebSocketEnded(1006, "")
             self._read(due)
 
     def _read(self, due: float) -> None:

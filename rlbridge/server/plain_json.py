@@ -124,7 +124,7 @@ def _graph(space: spaces.Graph, value: Any, path: str) -> spaces.GraphInstance:
     links = value.get("edge_links")
     if links is not None:
         try:
-            links = np.asarray(_list(links, path), np.int64).reshape(-1, 2)
+            links = np.asarray(_list(links, path), np.int32).reshape(-1, 2)
         except (ValueError, TypeError, OverflowError):
             raise WireError(f"{_at(path)}edge_links must be a list of pairs of node numbers") from None
     edges = batch(space.edge_space, value.get("edges"), "edges")

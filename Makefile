@@ -56,6 +56,7 @@ chaos: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/stream_floor.py
+	$(BIN)/python benchmarks/transports.py
 
 stubs:
 	scripts/make_stubs.sh

@@ -36,6 +36,11 @@ def test_the_page_does_what_it_says(page, tmp_path):
             elif language == "python":
                 _run([sys.executable, "-c", located(text)], tmp_path, environment)
                 ran.append("python")
+            elif language == "sh" and text.startswith("curl"):
+                answers = _run(["bash", "-euo", "pipefail", "-c", located(text)], tmp_path, environment)
+                assert '"reward": 1.0, "terminated": false' in answers
+                assert "rlbridge_environment_steps_total 1.0" in answers
+                ran.append("curl")
             elif language == "sh":
                 for line in filter(None, (line.split("#")[0].strip() for line in text.splitlines())):
                     words = shlex.split(located(line))
@@ -52,17 +57,18 @@ def test_the_page_does_what_it_says(page, tmp_path):
     assert {"serve", "inspect", "train", "evaluate", "python"} <= set(ran)
 
 
-def _run(words: list[str], folder: Path, environment: dict[str, str]) -> None:
+def _run(words: list[str], folder: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 def _serve(words: list[str], folder: Path, environment: dict[str, str], ports: dict[str, str]) -> subprocess.Popen:
-    """Start a server on a free port, and remember which printed address that stands for."""
-    printed = next(word for word in words if word.startswith("grpc://"))
-    words = ["grpc://127.0.0.1:0" if word == printed else word for word in words]
+    """Start a server on free ports, and remember which printed addresses these stand for."""
+    printed = [word for word in words if "://" in word]
+    words = [f"{word.rpartition(':')[0]}:0" if word in printed else word for word in words]
     server = subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
-    ports[printed] = server.stdout.readline().split()[1]
+    ports.update((address, server.stdout.readline().split()[1]) for address in printed)
     return server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ class Stopped:
 
     def fall_silent(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)  # until every one of its threads stands still
 
     def speak(self) -> None:
         self._process.send_signal(signal.SIGCONT)

@@ -29,10 +29,10 @@ def metrics(run: Run) -> list[dict]:
     return [{k: v for k, v in row.items() if k != "seconds" and not k.startswith(("time/", "bridge/"))} for row in rows]
 
 
-@pytest.mark.parametrize(("steps", "cuts"), [(6_000, 20), pytest.param(50_000, 200, marks=FULL)])
+@pytest.mark.parametrize(("steps", "cuts"), [(3_000, 8), pytest.param(50_000, 200, marks=FULL)])
 def test_weights_through_a_link_that_is_cut_are_those_of_the_undisturbed_run(served, proxied, tmp_path, steps, cuts):
     url = served("CartPole-v1")
-    evaluation = {"every": steps // 2, "episodes": 4}
+    evaluation = {"every": steps // 2, "episodes": 2}
     undisturbed = train(url, tmp_path, "undisturbed", steps, evaluation=evaluation)
     proxy = proxied(url, seed=4, every=(1, 12_000), most=cuts)
     cut = train(proxy.url, tmp_path, "cut", steps, evaluation=evaluation)
@@ -69,7 +69,7 @@ class Deaths:
         self.count += 1
 
 
-@pytest.mark.parametrize(("steps", "deaths", "threshold"), [(6_000, 1, 0), pytest.param(100_000, 3, 475, marks=FULL)])
+@pytest.mark.parametrize(("steps", "deaths", "threshold"), [(3_000, 1, 0), pytest.param(100_000, 3, 475, marks=FULL)])
 def test_training_outlives_its_server_and_says_how_many_rows_it_left_out(
     serve_process, scheme, tmp_path, steps, deaths, threshold
 ):

@@ -16,7 +16,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-_PIECE = 1 << 18  # bytes read at once
+_PIECE = 1 << 16  # bytes read at once; beyond 128 KiB, making room for them is a call into the kernel each time
 
 
 class HandshakeRefused(Exception):

@@ -14,21 +14,20 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
 from rlbridge.server.callers import Callers
 from rlbridge.server.catalog import Offer
 from rlbridge.server.environment import Environment
-from rlbridge.server.failure import FAILURES, close_quietly
+from rlbridge.server.exchange import Exchange
+from rlbridge.server.failure import close_quietly
 from rlbridge.server.limits import ServerLimits
-from rlbridge.server.session import Request, Response, Session, error_response
+from rlbridge.server.session import Request, Response, Session
 from rlbridge.v1 import env_pb2
 from rlbridge.version import __version__
 from rlbridge.wire import PROTOCOL_VERSION, BlockCodec, encode_space, encode_value
 from rlbridge.wire.errors import (
-    BridgeError,
     CapacityExhausted,
     DeadlineExceeded,
     EnvLost,
@@ -276,7 +275,6 @@ class Host:
         Raises:
             EnvLost, SessionExpired: there is nothing to attach to.
             Superseded: another holder, or a later attempt of this one, was here first.
-            Superseded: another holder, or a later attempt of this one, was here first.
         """
         ref = env_pb2.SessionRef(id=request.session_id, token=request.token)
         session = self.session(ref, request.epoch)
@@ -328,9 +326,9 @@ class Host:
             self._streams.add(exchange)
         return exchange
 
-    def holds(self, session: Session) -> bool:
-        """Whether the session is open."""
-        return self._sessions.get(session.id) is session
+    def forget(self, exchange: Exchange) -> None:
+        """A stream has ended."""
+        self._streams.discard(exchange)
 
     def session(self, ref: env_pb2.SessionRef, epoch: int) -> Session:
         """The session that a caller names and holds the token of.
@@ -401,63 +399,6 @@ class Host:
         for thread in closing:
             thread.join(max(0.0, end - time.monotonic()))
         return not any(thread.is_alive() for thread in closing)
-
-
-class Exchange:
-    """The host's end of one stream: it remembers the session that the latest request named."""
-
-    def __init__(self, host: Host, end: Callable[[], object] | None = None) -> None:
-        self._host = host
-        self._end = end
-        self._session: Session | None = None
-        self._attachment = 0
-        self._began = time.monotonic()
-
-    def useless(self, now: float) -> bool:
-        """Whether nothing can come of this stream any more."""
-        if self._session is None:
-            return now - self._began > self._host.limits.silent_seconds
-        return self._session.closed or self._session.attachment != self._attachment
-
-    def end(self) -> None:
-        """End the stream from this side."""
-        self.close()
-        if self._end is not None:
-            self._end()
-
-    def close(self) -> None:
-        """The stream has ended. Idempotent."""
-        self._host._streams.discard(self)
-
-    @property
-    def attached(self) -> bool:
-        """Whether a request has named a session yet."""
-        return self._session is not None
-
-    @property
-    def alive(self) -> bool:
-        """Whether the session still lives, and this stream's client is its holder."""
-        session = self._session
-        return session is not None and self._host.holds(session) and session.attachment == self._attachment
-
-    def execute(self, request: Request) -> Response:
-        """Answer one request; an error is an answer, never an exception."""
-        seq = 0
-        try:
-            kind = request.WhichOneof("request")
-            if kind is None:
-                raise WireError("a request has no kind; the peer may speak a newer protocol")
-            body: Any = getattr(request, kind)
-            seq = body.seq
-            if body.HasField("session") or self._session is None or body.epoch != self._host.epoch:
-                self._session = self._host.session(body.session, body.epoch)
-                self._attachment = body.session.attachment
-            return self._session.execute(request, body, self._attachment)
-        except BridgeError as error:
-            return error_response(error, seq)
-        except FAILURES as error:
-            log.exception("a request failed inside the server")
-            return error_response(BridgeError(f"the server failed: {type(error).__name__}: {error}"), seq)
 
 
 def _largest_message(environment: Environment) -> int:

@@ -13,7 +13,8 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from rlbridge.server.auth import Tokens
-from rlbridge.server.host import Exchange, Host
+from rlbridge.server.exchange import Exchange
+from rlbridge.server.host import Host
 from rlbridge.server.http_connect import connect_error
 from rlbridge.server.http_errors import http_status
 from rlbridge.server.session import Request, error_response

@@ -9,7 +9,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from rlbridge.server.catalog import Offer
-from rlbridge.server.host import Exchange, Host
+from rlbridge.server.exchange import Exchange
+from rlbridge.server.host import Host
 from rlbridge.server.limits import ServerLimits
 from rlbridge.server.session import Request, Response
 from rlbridge.v1 import env_pb2

@@ -110,8 +110,8 @@ def abandon(proxy: Proxy, count: int, silent: bool) -> None:
         proxy.heal()
 
 
-def settled(look, well, seconds: float = 30.0) -> dict[str, int]:
-    """Look until all is well, or the time is up; what was seen last."""
+def settled(look, well, seconds: float = 100.0) -> dict[str, int]:
+    """Look until all is well, or the time is up; what was seen last. (An idle HTTP connection is kept for 75 s.)"""
     end = time.monotonic() + seconds
     while not well(seen := look()) and time.monotonic() < end:
         time.sleep(0.05)

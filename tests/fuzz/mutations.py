@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rlbridge.v1 import env_pb2, values_pb2
 
-# How many inputs a test tries: a few hundred in the fast suite, 100,000 with `make fuzz`.
+# How many inputs a test tries: a few hundred in the fast suite, 20,000 with `make fuzz`.
 fuzzed = settings(
     max_examples=int(os.environ.get("FUZZ_INPUTS", "400")),
     deadline=None,

@@ -1,6 +1,6 @@
 """The gRPC face under malformed, truncated, oversized and nested messages: always an answer, nothing else.
 
-``make fuzz`` runs 100,000 inputs a face; the fast suite a few hundred.
+``make fuzz`` runs 100,000 inputs, the fast suite a few hundred a door.
 """
 
 from __future__ import annotations

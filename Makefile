@@ -21,12 +21,14 @@ $(BIN)/python:
 
 # What training on the factory line takes.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install -c constraints.txt -e ".[train,sim]"
+	@echo "Installing into $(VENV): PyTorch and others, a few minutes."
+	@$(PIP) install -c constraints.txt -e ".[train,sim]"
 	@touch $@
 
 # What developing takes.
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install -c constraints.txt -e ".[dev]"
+	@echo "Installing into $(VENV): PyTorch, linters, test tools, a few minutes."
+	@$(PIP) install -c constraints.txt -e ".[dev]"
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo

@@ -83,7 +83,7 @@ def main() -> int:
         console.print("The rule to beat: every fixed number of cards, each with every order of repair ...")
         action, fixed = best_fixed_rule(url)
         started = time.monotonic()
-        console.print(f"Best: action {action}, {fixed.mean():.1f} k€ in ten days. Now PPO, over gRPC:")
+        console.print(f"Best: always action {action}, {fixed.mean():.1f} k€ in ten days. Now PPO, over gRPC:")
         run = train(url, arguments.steps, arguments.seed, fixed.mean())
         seconds = time.monotonic() - started
         trained = play(url, lambda observations: run.policy.act(observations, deterministic=True))

@@ -38,6 +38,8 @@ def resolve_factory(name: str, folder: Path | None = None) -> Factory:
         return _attribute(_load_file((folder or Path.cwd()) / module_name), attribute, name)
     if name in gymnasium.registry or not colon:
         return _gymnasium_factory(name)
+    if attribute.isdigit():
+        raise UnknownFactory(f"{name!r} has no scheme; did you mean grpc://{name}?")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -49,6 +51,8 @@ def resolve_factory(name: str, folder: Path | None = None) -> Factory:
 
 
 def _gymnasium_factory(env_id: str) -> Factory:
+    if env_id.endswith(".py"):
+        raise UnknownFactory(f"{env_id!r}: say which environment in the file, as in {env_id}:Name")
     try:
         gymnasium.spec(env_id)
     except gymnasium.error.Error as error:

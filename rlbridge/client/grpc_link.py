@@ -146,7 +146,10 @@ class GrpcLink:
         if self._known and code in _BROKEN:
             return Unavailable(f"the connection to {where} broke ({text})")
         if code is grpc.StatusCode.UNAVAILABLE and not _speaks_otherwise(text):
-            return Unavailable(f"nothing answers at {where} ({text}). Is the server running, and the address right?")
+            return Unavailable(
+                f"nothing answers at {where} ({text}). Is the server running, and the address right? "
+                f"`rlbridge doctor {where}` names the cause."
+            )
         return ProtocolMismatch(
             f"what answers at {where} does not speak gRPC, or not as rlbridge does ({code}: {text})"
         )

@@ -47,6 +47,7 @@ class Server:
         self._stopping = threading.Lock()
         self._ended = True
         try:
+            _require_use(tls, binds)
             for bind in binds:
                 self.urls.append(self._bind(bind, insecure))
             self._grpc.start()
@@ -136,6 +137,14 @@ def _naming_the_extra(what: str) -> Iterator[None]:
             raise
         command = "pip install 'rlbridge-toolkit[http]'"
         raise ModuleNotFoundError(f"{what} the package {package}: {command}", name=package) from error
+
+
+def _require_use(tls: ServerTls | None, binds: Sequence[str]) -> None:
+    """Refuse TLS files that no bind uses: who gives them believes that something is encrypted."""
+    if tls is not None and not any(urlsplit(bind).scheme in ("grpcs", "https") for bind in binds):
+        raise BindRefused(
+            f"a TLS certificate is given, but {', '.join(binds)} is not encrypted: bind to grpcs:// or https://"
+        )
 
 
 def _is_loopback(host: str) -> bool:

@@ -110,11 +110,12 @@ def test_beyond_loopback_only_with_both_tls_and_a_token(serve, authority):
     tls = ServerTls(cert, key)
     for bind, options in [
         ("grpc://0.0.0.0:0", {}),
-        ("grpc://0.0.0.0:0", {"tokens": TOKENS, "tls": tls}),
         ("grpcs://0.0.0.0:0", {"tls": tls}),
     ]:
         with pytest.raises(errors.BindRefused, match="not with both encryption and a token"):
             serve("CartPole-v1", bind=bind, **options)
+    with pytest.raises(errors.BindRefused, match="not encrypted: bind to grpcs:// or https://"):
+        serve("CartPole-v1", bind="grpc://127.0.0.1:0", tls=tls)
     with pytest.raises(errors.BindRefused, match="needs --tls-cert"):
         serve("CartPole-v1", bind="grpcs://127.0.0.1:0")
 

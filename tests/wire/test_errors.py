@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from rlbridge.v1 import env_pb2
-from rlbridge.wire.errors import BridgeError, WireError, decode_error, encode_error
+from rlbridge.wire.errors import BridgeError, SessionExpired, WireError, decode_error, encode_error
 
-CLASSES = BridgeError.__subclasses__()
+CLASSES = [*BridgeError.__subclasses__(), SessionExpired]
 PROTO = Path(__file__).resolve().parents[2] / "protos" / "rlbridge" / "v1" / "env.proto"
 
 
@@ -64,6 +64,7 @@ def test_python_can_catch_errors_by_its_own_classes():
         "InvalidAction": ValueError,
         "DeadlineExceeded": OSError,
         "UnknownEnvironment": LookupError,
+        "PermissionDenied": OSError,
         "Unavailable": OSError,
         "Unauthenticated": OSError,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from rlbridge.client.requests import packed_action, reset_request
 from rlbridge.v1 import env_pb2
 from rlbridge.wire import decode_value
 from rlbridge.wire.errors import EnvLost
+
+log = logging.getLogger("rlbridge.client")
 
 Step = tuple[Any, Any, Any, Any, dict[str, Any]]
 
@@ -184,8 +187,10 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         while True:
             if self._on_lost == "raise":
                 raise lost
+            log.warning("%s: the environments are lost (%s); opening new ones", self._session.where, lost.args[0])
             self._session.reopen()
             self.times_lost += 1
+            log.warning("%s: %d new environments are open", self._session.where, self.num_envs)
             try:
                 return self._session.reset(request())
             except EnvLost as again:

@@ -1,8 +1,8 @@
 """Listens for HTTP and WebSocket connections, and gives each a thread and an event loop of its own.
 
 The application is ASGI and the parsing is uvicorn's; only who runs it is different. With one loop for all, every step
-of an environment would have to be handed to another thread and its answer handed back, or a slow environment would stall
-its neighbours. With a loop a connection, a step runs where its request arrived, and blocks nobody else.
+of an environment would have to be handed to another thread and its answer handed back, or a slow environment would
+stall its neighbours. With a loop a connection, a step runs where its request arrived, and blocks nobody else.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ class ClientSession:
         Raises:
             EnvLost: it did not, within the time allowed.
         """
-        self._in_flight, self._unanswered = None, False
+        self._forget()
         self._link.drop()
         try:
             self._open(patient=True)
@@ -313,7 +313,7 @@ class ClientSession:
 
     def _answer(self, response: env_pb2.ExchangeResponse) -> env_pb2.ExchangeResponse:
         """Count the request as answered, and raise the error if that is the answer."""
-        self._in_flight, self._unanswered = None, False
+        self._forget()
         kind = response.WhichOneof("response")
         if kind == "error":
             error = decode_error(response.error)
@@ -330,14 +330,18 @@ class ClientSession:
 
     def _recover(self, error: BridgeError) -> env_pb2.ExchangeResponse:
         if "resume" not in self.server.capabilities:
-            self._in_flight, self._unanswered = None, False
+            self._forget()
             raise error
         response: env_pb2.ExchangeResponse = self._persistently(self._repeat, error)
         return response
 
+    def _forget(self) -> None:
+        """No request is in flight any more."""
+        self._in_flight, self._unanswered = None, False
+
     def _give_up(self) -> None:
         """Forget the request in flight, and learn from the server whether its number was used up."""
-        self._in_flight, self._unanswered = None, False
+        self._forget()
         if "resume" in self.server.capabilities:
             self._next_seq = self._resume().next_seq
 
@@ -365,7 +369,7 @@ class ClientSession:
         try:
             resumed = self._link.call(request, self.retry.timeout)
         except (SessionExpired, EnvLost) as error:
-            self._in_flight, self._unanswered = None, False
+            self._forget()
             raise EnvLost(f"{self.where}: {error.args[0]}", **error.details) from error
         self.reconnects += 1
         self._reference = resumed.session.session

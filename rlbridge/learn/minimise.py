@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlbridge.learn.nets import flatten
+
 
 class Minimiser:
     """Adam (Kingma and Ba 2015) with the gradient's norm limited.
@@ -16,37 +18,41 @@ class Minimiser:
     For small networks a gradient step costs dispatch, not arithmetic. So the parameters become views of one flat
     vector, and norm, clipping and Adam take a handful of kernels, however many layers there are. (torch.optim would
     do on that vector too, but is slower there, and its first use imports the compiler: a second or more.)
+
+    Args:
+        parameters: what to move; only they get gradients.
+        learning_rate: may be assigned anew at any time.
+        max_gradient_norm: gradients longer than this are scaled down to it; None = never.
+        betas, epsilon: Adam's decays of the two moments, and what keeps it from dividing by zero.
     """
 
     def __init__(
         self,
         parameters: Iterable[nn.Parameter],
         learning_rate: float,
-        max_gradient_norm: float,
+        max_gradient_norm: float | None,
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-5,
     ) -> None:
         self.parameters = list(parameters)
         self.learning_rate, self.max_gradient_norm = learning_rate, max_gradient_norm
         self.betas, self.epsilon = betas, epsilon
-        self.flat = torch.cat([parameter.detach().flatten() for parameter in self.parameters])
-        start = 0
-        for parameter in self.parameters:
-            end = start + parameter.numel()
-            parameter.data = self.flat[start:end].view_as(parameter)
-            start = end
+        self.flat = flatten(self.parameters)
         self.gradient = torch.zeros_like(self.flat)
         self.first_moment = torch.zeros_like(self.flat)
         self.second_moment = torch.zeros_like(self.flat)
+        self.no_norm = self.flat.new_zeros(())
         self.steps = 0
 
     def step(self, loss: Tensor) -> Tensor:
-        """Go one step down ``loss``; returns the gradient's norm before clipping (a scalar tensor)."""
+        """Go one step down ``loss``; returns the gradient's norm before clipping, a scalar tensor (0 if unlimited)."""
         gradients = torch.autograd.grad(loss, self.parameters)
         with torch.no_grad():
             gradient = torch.cat([g.flatten() for g in gradients], out=self.gradient)
-            norm: Tensor = torch.linalg.vector_norm(gradient)
-            gradient.mul_((self.max_gradient_norm / (norm + 1e-6)).clamp_(max=1.0))
+            norm = self.no_norm
+            if self.max_gradient_norm is not None:
+                norm = torch.linalg.vector_norm(gradient)
+                gradient.mul_((self.max_gradient_norm / (norm + 1e-6)).clamp_(max=1.0))
             beta1, beta2 = self.betas
             self.steps += 1
             self.first_moment.lerp_(gradient, 1.0 - beta1)

@@ -157,16 +157,16 @@ class Host:
         if known is not None:
             return self._opened_before(known, request)
         try:
-            session = self._open(request)
+            session = self._open(request, caller)
         except BaseException as error:
             with self._lock:
                 del self._opens[request.open_key]
                 self._callers.release(caller)
             opening.set_exception(error)
             raise
-        session.caller = caller
-        session.asked = (request.environment, request.num_envs, request.render_mode)
-        opening.set_result(session)
+        with self._lock:  # at once: a repeated Open must find the session, and a lease that runs out the open_key
+            self._sessions[session.id] = session
+            opening.set_result(session)
         return session.opened
 
     def _opened_before(self, known: Future[Session], request: env_pb2.OpenRequest) -> env_pb2.OpenResponse:
@@ -200,7 +200,7 @@ class Host:
                 got=request.num_envs,
             )
 
-    def _open(self, request: env_pb2.OpenRequest) -> Session:
+    def _open(self, request: env_pb2.OpenRequest, caller: str) -> Session:
         offer = self._offer(request.environment)
         self._check_render_mode(offer, request.render_mode)
         mode = _MODES.get(request.autoreset_mode)
@@ -211,6 +211,8 @@ class Host:
             largest = _largest_message(environment)
             self._check_size(offer, environment, largest, request.max_message_bytes)
             session = Session(environment, self.limits, request)
+            session.caller = caller
+            session.asked = (request.environment, request.num_envs, request.render_mode)
             metadata = {key: value for key, value in environment.metadata.items() if key != "autoreset_mode"}
             session.opened = env_pb2.OpenResponse(
                 session=env_pb2.SessionRef(id=session.id, token=session.token, attachment=session.attachment),
@@ -232,8 +234,6 @@ class Host:
         except BaseException:
             environment.close()
             raise
-        with self._lock:
-            self._sessions[session.id] = session
         log.info("session %s opened: %s, num_envs=%d, for %s", session.id, offer.name, request.num_envs, request.client)
         return session
 
@@ -375,14 +375,20 @@ class Host:
         """Every so often: close sessions whose lease ran out, end streams that have no session."""
         pause = min(max(min(self.limits.lease_seconds, self.limits.silent_seconds) / 4, 0.05), 1.0)
         while not self._stopping.wait(pause):
-            now = time.monotonic()
-            for session in list(self._sessions.values()):
-                if session.expired(now):
-                    log.info("session %s expired after %g s without a sign", session.id, session.lease_seconds)
-                    self._remove(session, wait=False)
-            for stream in list(self._streams):
-                if stream.useless(now):
-                    stream.end()
+            try:
+                self._end_what_is_left()
+            except Exception:  # one that cannot be ended must not keep all others for ever
+                log.exception("ending expired sessions and idle streams failed; the next round tries again")
+
+    def _end_what_is_left(self) -> None:
+        now = time.monotonic()
+        for session in list(self._sessions.values()):
+            if session.expired(now):
+                log.info("session %s expired after %g s without a sign", session.id, session.lease_seconds)
+                self._remove(session, wait=False)
+        for stream in list(self._streams):
+            if stream.useless(now):
+                stream.end()
 
     def stop(self) -> bool:
         """Answer no new request and close every session, letting those under way finish within 5 s together.

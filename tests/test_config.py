@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from rlbridge.config import ConfigError, RunConfig, dump_config, json_schema, load_config
+from rlbridge.config.algorithms import ALGORITHMS
 
 
 def test_defaults_need_no_file():
@@ -61,7 +62,8 @@ def test_a_url_survives_as_an_override():
         ("algorithm.gamma=1.5", ["algorithm.gamma = 1.5", "less than or equal to 1"]),
         ("algorithm.gamma=abc", ["algorithm.gamma", '"abc"', "number"]),
         ("algorithm.gamma=.nan", ["algorithm.gamma"]),
-        ("algorithm.name=dqn", ["algorithm.name", '"dqn"', "'ppo'"]),
+        ("algorithm.name=dqm", ["algorithm.name", '"dqm"', "ppo, dqn", "did you mean 'dqn'?"]),
+        ("algorithm.epsilon_start=1", ["'algorithm.epsilon_start'", "it belongs to dqn"]),
         ("network.activation=gelu", ["network.activation", '"gelu"', "'tanh'"]),
         ("network.hidden=[64, -1]", ["network.hidden.1 = -1"]),
         ("env.target=[grpc://a:1, grpc://b:1]", ["env.target", "fleet", "not available yet"]),
@@ -127,7 +129,8 @@ def test_the_source_mapping_is_left_alone():
 
 
 def test_every_field_is_described():
-    for section in (RunConfig, *(field.annotation for field in RunConfig.model_fields.values())):
+    sections = [field.annotation for name, field in RunConfig.model_fields.items() if name != "algorithm"]
+    for section in (RunConfig, *sections, *ALGORITHMS.values()):
         for name, field in section.model_fields.items():
             assert field.description, f"{section.__name__}.{name}"
     assert json_schema()["$defs"]["PPOConfig"]["properties"]["gamma"]["description"]

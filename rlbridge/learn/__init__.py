@@ -14,12 +14,12 @@ except ModuleNotFoundError as error:
 
 from rlbridge.learn.checkpoint import CheckpointError
 from rlbridge.learn.collect import NotFinite
-from rlbridge.learn.encoding import UnsupportedSpace
-from rlbridge.learn.evaluate import Evaluation, evaluate
 from rlbridge.learn.policy import Policy, weights_digest
 from rlbridge.learn.run import Run, load_run, train
 from rlbridge.learn.run_folder import RunFolderError
 from rlbridge.learn.stops import Stopped
+from rlbridge.play.encoding import UnsupportedSpace
+from rlbridge.play.evaluate import Evaluation, evaluate
 
 __all__ = [
     "CheckpointError",

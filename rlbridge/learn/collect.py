@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.rollout import Rollout
+from rlbridge.learn.seeds import Seeds
+from rlbridge.learn.transition import Step
 
 
 class Episode(NamedTuple):
@@ -26,52 +28,44 @@ class NotFinite(ValueError):
     """An environment gave a NaN or infinite observation or reward."""
 
 
-class Step(NamedTuple):
-    """What one step of N environments led to.
-
-    ``rows`` ``[N, size]`` are the encoded observations to act on next; ``final`` maps a row's index to the encoded
-    observation its episode ended in, where ``rows`` already shows the next episode. Rows that are not ``valid``
-    are no transitions: a reset under NEXT_STEP, or a step that the bridge disowns.
-    """
-
-    rows: NDArray[np.float32]
-    reward: NDArray[np.float32]
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-    valid: NDArray[np.bool_]
-    final: dict[int, NDArray[np.float32]]
-
-
 class StepCollector:
     """Steps ``envs``, one call a step, in SAME_STEP or NEXT_STEP autoreset mode.
+
+    Args:
+        envs: the environments.
+        policy: encodes observations and turns raw actions into the environment's.
+        seeds: where the seeds of resets come from.
 
     Attributes:
         transitions: real transitions handed out so far, all environments together.
         dropped: rows so far that came with ``infos["bridge_valid"]`` false.
         episodes: those that finished since :meth:`take_episodes`.
+        observation: the encoded observations ``[N, *shape]`` to act on next; None before a reset.
     """
 
-    def __init__(self, envs: VectorEnv[Any, Any, Any], policy: Policy, seed: int) -> None:
+    def __init__(self, envs: VectorEnv[Any, Any, Any], policy: Policy, seeds: Seeds) -> None:
         # Without the tag Gymnasium, too, assumes NEXT_STEP.
         mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
             raise ValueError(f"the environments' autoreset mode is {mode}; SAME_STEP or NEXT_STEP is needed")
-        self.envs, self.policy, self.seed = envs, policy, seed
+        self.envs, self.policy, self.seeds = envs, policy, seeds
         self.next_step_mode = mode == AutoresetMode.NEXT_STEP
         self.transitions = 0
         self.dropped = 0
         self.episodes: list[Episode] = []
-        self.rows: NDArray[np.float32] | None = None
-
-    def reset(self) -> NDArray[np.float32]:
-        """Begin every environment anew, seeded; returns the encoded first observations ``[N, size]``."""
-        observations, _ = self.envs.reset(seed=self.seed)
-        n = self.envs.num_envs
+        self.observation: NDArray[Any] | None = None
+        self._sent: NDArray[Any] | None = None
+        n = envs.num_envs
         self.resetting = np.zeros(n, dtype=np.bool_)
         self.returns, self.lengths = np.zeros(n), np.zeros(n, dtype=np.int64)
-        self.rows = self.policy.encoder.batch(observations)
-        self._require_finite("observation", self.rows, "at the first reset")
-        return self.rows
+
+    def reset(self) -> NDArray[Any]:
+        """Begin every environment anew, seeded; returns the encoded first observations ``[N, *shape]``."""
+        observations, _ = self.envs.reset(seed=self.seeds.of_reset(self.transitions))
+        self.resetting[:], self.returns[:], self.lengths[:] = False, 0.0, 0
+        self.observation = self.policy.encoder.batch(observations)
+        self._require_finite("observation", self.observation, "at the first reset")
+        return self.observation
 
     def collect(self, rollout: Rollout, check: Callable[[], None] = lambda: None) -> None:
         """Fill ``rollout`` by following the policy.
@@ -94,25 +88,45 @@ class StepCollector:
         distribution, device = self.policy.distribution, next(self.policy.parameters()).device
         noise = distribution.noise(rollout.steps, rollout.num_envs, generator=self.policy.generator).to(device)
         rollout.final.clear()
-        rollout.observation_np[0] = self.reset() if self.rows is None else self.rows
+        rollout.observation_np[0] = self.reset() if self.observation is None else self.observation
         for t in range(rollout.steps):
             check()
             with torch.inference_mode():
                 raw = distribution.sample(self.policy(rollout.observation[t].to(device)), noise[t])
                 rollout.action_np[t] = raw.cpu().numpy()
-            step = self.step(distribution.to_environment(rollout.action_np[t]))
-            rollout.observation_np[t + 1] = step.rows
+            step = self.step(self.policy.actions.to_environment(rollout.action_np[t]))
+            rollout.observation_np[t + 1] = step.observation
             rollout.reward[t] = step.reward
             rollout.terminated[t] = step.terminated
             rollout.truncated[t] = step.truncated
             rollout.valid[t] = step.valid
-            for i, row in step.final.items():
-                rollout.final[t, i] = row
+            for i, final in step.final.items():
+                rollout.final[t, i] = final
 
     def step(self, actions: NDArray[Any]) -> Step:
         """Send ``actions`` (in the environment's units, batch axis first) and sort out what comes back."""
-        observations, rewards, terminated, truncated, infos = self.envs.step(actions)
-        self.rows = self.policy.encoder.batch(observations)
+        self.send(actions)
+        return self.receive()
+
+    def send(self, actions: NDArray[Any]) -> None:
+        """Let the environments begin a step; those on a server do it while the caller goes on."""
+        if hasattr(self.envs, "send"):
+            self.envs.send(actions)
+        else:
+            self._sent = actions
+
+    def receive(self) -> Step:
+        """What the step that was sent led to.
+
+        Raises:
+            NotFinite: a reward or an observation is NaN or infinite; says where.
+        """
+        if self._sent is None:
+            observations, rewards, terminated, truncated, infos = self.envs.recv()  # type: ignore[attr-defined]
+        else:
+            observations, rewards, terminated, truncated, infos = self.envs.step(self._sent)
+            self._sent = None
+        self.observation = self.policy.encoder.batch(observations)
         valid = ~self.resetting
         if "bridge_valid" in infos:
             self.dropped += int((valid & ~infos["bridge_valid"]).sum())
@@ -121,17 +135,17 @@ class StepCollector:
         reward = np.where(valid, rewards, 0.0).astype(np.float32)
         self.transitions += int(np.count_nonzero(valid))
         self._require_finite("reward", reward)
-        self._require_finite("observation", self.rows)
+        self._require_finite("observation", self.observation)
         self.returns += reward
         self.lengths += valid
         ended = terminated | truncated
-        final: dict[int, NDArray[np.float32]] = {}
+        final: dict[int, NDArray[Any]] = {}
         if ended.any():
             self._finish(ended, valid)
             if not self.next_step_mode:
                 final = self._final(infos, np.flatnonzero(ended & valid))
         self.resetting = ended & self.next_step_mode
-        return Step(self.rows, reward, terminated, truncated, valid, final)
+        return Step(self.observation, reward, terminated, truncated, valid, final)
 
     def take_episodes(self) -> list[Episode]:
         """The episodes that finished since the last call."""
@@ -145,7 +159,7 @@ class StepCollector:
                 self.episodes.append(Episode(self.transitions, float(self.returns[i]), int(self.lengths[i])))
             self.returns[i], self.lengths[i] = 0.0, 0
 
-    def _final(self, infos: dict[str, Any], indices: NDArray[np.int64]) -> dict[int, NDArray[np.float32]]:
+    def _final(self, infos: dict[str, Any], indices: NDArray[np.int64]) -> dict[int, NDArray[Any]]:
         if len(indices) and "final_obs" not in infos:
             raise KeyError(
                 f"environment row {indices[0]} ended in SAME_STEP mode without infos['final_obs']; "
@@ -156,9 +170,9 @@ class StepCollector:
             self._require_finite("final observation", row[None], row_index=i)
         return final
 
-    def _require_finite(
-        self, what: str, values: NDArray[np.float32], when: str = "", row_index: int | None = None
-    ) -> None:
+    def _require_finite(self, what: str, values: NDArray[Any], when: str = "", row_index: int | None = None) -> None:
+        if values.dtype == np.uint8:
+            return
         finite = np.isfinite(values)
         if finite.all():
             return
@@ -167,3 +181,12 @@ class StepCollector:
             f"environment row {row if row_index is None else row_index} gave the {what} "
             f"{values[row].tolist()} {when or f'at step {self.transitions}'}; it must be finite."
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters. The environments' own states are not in it."""
+        return {"transitions": self.transitions, "dropped": self.dropped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting; the next collection begins with new episodes."""
+        self.transitions, self.dropped = state["transitions"], state["dropped"]
+        self.observation = None

@@ -9,17 +9,16 @@ Written out rather than taken from torch.distributions, whose objects cost more 
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numpy as np
 import torch
-from gymnasium import spaces
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
-from rlbridge.learn.encoding import UnsupportedSpace
+from rlbridge.play.actions import Actions, Choices, Ranges
+from rlbridge.play.encoding import UnsupportedSpace
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+_LOG_STD_RANGE = (-20.0, 2.0)  # as the authors of soft actor-critic limit it
 
 
 class Categorical(nn.Module):
@@ -27,20 +26,13 @@ class Categorical(nn.Module):
 
     dtype = torch.int64
 
-    def __init__(self, space: spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary) -> None:
+    def __init__(self, actions: Choices) -> None:
         super().__init__()
-        self.space = space
-        if isinstance(space, spaces.MultiBinary):
-            classes, start = np.full(space.shape, 2), np.zeros(space.shape, dtype=np.int64)
-        elif isinstance(space, spaces.MultiDiscrete):
-            classes, start = space.nvec, space.start
-        else:
-            classes, start = np.array(space.n), np.array(space.start)
-        self.start = start
-        self.width, self.most = classes.size, int(classes.max())
+        self.actions = actions
+        self.width, self.most = actions.width, actions.most
         self.outputs = self.width * self.most
         # Every choice gets `most` logits; those that a smaller choice lacks are pushed down to probability 0.
-        lacking = torch.arange(self.most) >= torch.as_tensor(classes.reshape(-1, 1).astype(np.int64))
+        lacking = torch.arange(self.most) >= torch.as_tensor(actions.classes.reshape(-1, 1))
         self.register_buffer("mask", lacking * -1e9 if lacking.any() else None, persistent=False)
         self.mask: Tensor | None
 
@@ -64,11 +56,6 @@ class Categorical(nn.Module):
         log_probs = torch.log_softmax(self._logits(outputs), -1)
         return -(log_probs.exp() * log_probs).sum((-2, -1))
 
-    def to_environment(self, raw: NDArray[Any]) -> NDArray[Any]:
-        """``[B, width]`` indices from 0 -> ``[B, *space.shape]`` in the space's own numbering and dtype."""
-        shape = (len(raw), *(self.space.shape or ()))
-        return (raw.reshape(shape) + self.start).astype(self.space.dtype)
-
     def _logits(self, outputs: Tensor) -> Tensor:
         logits = outputs.view(*outputs.shape[:-1], self.width, self.most)
         return logits if self.mask is None else logits + self.mask
@@ -84,16 +71,10 @@ class DiagonalGaussian(nn.Module):
 
     dtype = torch.float32
 
-    def __init__(self, space: spaces.Box) -> None:
+    def __init__(self, actions: Ranges) -> None:
         super().__init__()
-        self.space = space
-        self.width = self.outputs = int(np.prod(space.shape))
-        low = space.low.astype(np.float64).flatten()
-        high = space.high.astype(np.float64).flatten()
-        bounded = np.isfinite(low) & np.isfinite(high)
-        self.centre = np.where(bounded, (np.where(bounded, low, 0) + np.where(bounded, high, 0)) / 2, 0.0)
-        self.half_range = np.where(bounded, (np.where(bounded, high, 1) - np.where(bounded, low, -1)) / 2, 1.0)
-        self.low, self.high = low, high
+        self.actions = actions
+        self.width = self.outputs = actions.width
         self.log_std = nn.Parameter(torch.zeros(self.width))
 
     def noise(self, *batch: int, generator: torch.Generator) -> Tensor:
@@ -115,29 +96,96 @@ class DiagonalGaussian(nn.Module):
         """``[B]``, in nats, of the raw action, summed over the dimensions."""
         return (self.log_std.sum() + self.width * (0.5 + _HALF_LOG_TWO_PI)).expand(outputs.shape[0])
 
-    def to_environment(self, raw: NDArray[Any]) -> NDArray[Any]:
-        """``[B, width]`` raw -> ``[B, *space.shape]``, scaled, clipped to the bounds, in the space's dtype."""
-        action = np.clip(self.centre + self.half_range * raw, self.low, self.high)
-        if np.issubdtype(self.space.dtype, np.integer):
-            action = np.rint(action)
-        shaped: NDArray[Any] = action.astype(self.space.dtype).reshape(len(raw), *self.space.shape)
-        return shaped
+
+class Greedy(nn.Module):
+    """The choice with the largest of the outputs, which are action values ``[B, n]`` (Q-learning)."""
+
+    dtype = torch.int64
+
+    def __init__(self, actions: Choices) -> None:
+        super().__init__()
+        self.actions, self.width, self.outputs = actions, 1, actions.most
+
+    def noise(self, *batch: int, generator: torch.Generator) -> Tensor:
+        return torch.zeros(*batch, 0)
+
+    def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
+        return self.mode(outputs)
+
+    def mode(self, outputs: Tensor) -> Tensor:
+        return outputs.argmax(-1, keepdim=True)
 
 
-Distribution = Categorical | DiagonalGaussian
+class Deterministic(nn.Module):
+    """tanh of the outputs: bounded actions without chance (deterministic policy gradient)."""
+
+    dtype = torch.float32
+
+    def __init__(self, actions: Ranges) -> None:
+        super().__init__()
+        self.actions, self.width, self.outputs = actions, actions.width, actions.width
+
+    def noise(self, *batch: int, generator: torch.Generator) -> Tensor:
+        return torch.zeros(*batch, 0)
+
+    def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
+        return self.mode(outputs)
+
+    def mode(self, outputs: Tensor) -> Tensor:
+        return torch.tanh(outputs)
 
 
-def distribution_for(space: spaces.Space[Any]) -> Distribution:
-    """The distribution over ``space``.
+class SquashedGaussian(nn.Module):
+    """tanh of independent normals; mean and log-deviation are both outputs ``[B, 2 * width]`` (soft actor-critic).
+
+    Densities are of the raw action in -1..1, with the tanh in it; not of the environment's units. So learning is the
+    same whichever units an environment speaks.
+    """
+
+    dtype = torch.float32
+
+    def __init__(self, actions: Ranges) -> None:
+        super().__init__()
+        self.actions, self.width, self.outputs = actions, actions.width, 2 * actions.width
+
+    def noise(self, *batch: int, generator: torch.Generator) -> Tensor:
+        """Standard normal noise ``[*batch, width]``."""
+        return torch.randn(*batch, self.width, generator=generator)
+
+    def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
+        mean, log_std = outputs.chunk(2, -1)
+        return torch.tanh(mean + log_std.clamp(*_LOG_STD_RANGE).exp() * noise)
+
+    def mode(self, outputs: Tensor) -> Tensor:
+        return torch.tanh(outputs.chunk(2, -1)[0])
+
+    def sample_with_log_prob(self, outputs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions ``[B, width]`` that gradients flow through, and their log-probability ``[B]``, in nats."""
+        mean, log_std = outputs.chunk(2, -1)
+        log_std = log_std.clamp(*_LOG_STD_RANGE)
+        unbounded = mean + log_std.exp() * noise
+        gaussian = -0.5 * noise.square() - log_std - _HALF_LOG_TWO_PI
+        # log(1 - tanh(u)^2), written so that it stays finite for large u.
+        slope = 2.0 * (math.log(2.0) - unbounded - functional.softplus(-2.0 * unbounded))
+        return torch.tanh(unbounded), (gaussian - slope).sum(-1)
+
+
+Distribution = Categorical | DiagonalGaussian | Greedy | Deterministic | SquashedGaussian
+
+
+def distribution_for(algorithm: str, actions: Actions) -> Distribution:
+    """What an algorithm's policy draws actions from.
 
     Raises:
-        UnsupportedSpace: the space is none of Box, Discrete, MultiDiscrete and MultiBinary.
+        UnsupportedSpace: a dimension without bounds, where the policy can only act between bounds.
     """
-    if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
-        return Categorical(space)
-    if isinstance(space, spaces.Box):
-        return DiagonalGaussian(space)
-    raise UnsupportedSpace(
-        f"actions are a {type(space).__name__} space. Usable are Box, Discrete, MultiDiscrete and MultiBinary; "
-        "flatten others in a wrapper (gymnasium.wrappers.FlattenAction helps)."
-    )
+    if isinstance(actions, Choices):
+        return Greedy(actions) if algorithm == "dqn" else Categorical(actions)
+    if algorithm == "ppo":
+        return DiagonalGaussian(actions)
+    if not actions.bounded.all():
+        raise UnsupportedSpace(
+            f"{algorithm} acts between bounds, and dimension {int(actions.bounded.argmin())} of the actions has none "
+            f"({actions.space}). Bound it (gymnasium.wrappers.RescaleAction, or in the environment), or use ppo."
+        )
+    return SquashedGaussian(actions) if algorithm == "sac" else Deterministic(actions)

@@ -11,20 +11,22 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rlbridge.config import NetworkConfig
+from rlbridge.config import AlgorithmConfig, DQNConfig, NetworkConfig, algorithms_for
 from rlbridge.learn.distributions import distribution_for
-from rlbridge.learn.encoding import Encoder
+from rlbridge.learn.dueling import Dueling
 from rlbridge.learn.nets import MLP
 from rlbridge.learn.normalise import Normaliser
+from rlbridge.play.actions import actions_of
+from rlbridge.play.encoding import Encoder, UnsupportedSpace
 
 
 class Policy(nn.Module):
     """Encode -> normalise -> network -> distribution -> action in the environment's own units.
 
     Args:
-        observation_space, action_space: of a single environment.
+        algorithm: what it is trained by, which says what its outputs are.
         network: hidden layers and activation.
-        normalise: keep and apply running statistics of the observations.
+        observation_space, action_space: of a single environment.
         initialiser: the generator that draws the weights.
         seed: of the policy's own generator, which draws its actions.
 
@@ -34,20 +36,29 @@ class Policy(nn.Module):
 
     def __init__(
         self,
+        algorithm: AlgorithmConfig,
+        network: NetworkConfig,
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
-        network: NetworkConfig,
-        normalise: bool,
         initialiser: torch.Generator,
         seed: int,
     ) -> None:
         super().__init__()
+        refuse_actions(algorithm.name, action_space)
         self.encoder = Encoder(observation_space)
-        self.distribution = distribution_for(action_space)
-        self.normaliser = Normaliser(self.encoder.size) if normalise else None
+        self.actions = actions_of(action_space)
+        self.distribution = distribution_for(algorithm.name, self.actions)
+        rows = not self.encoder.image  # the convolutions scale pixels themselves
+        self.normaliser = Normaliser(self.encoder.size) if algorithm.normalise_observations and rows else None
         self.trunk = MLP(self.encoder.size, network.hidden, 0, network.activation, 1.0, initialiser)
-        # A small last layer: the first actions hardly depend on what is observed.
-        self.head = MLP(self.trunk.size, [], self.distribution.outputs, "tanh", 0.01, initialiser)
+        outputs = self.distribution.outputs
+        # A small last layer: the first actions hardly depend on what is observed. Action values are no actions.
+        gain = 1.0 if isinstance(algorithm, DQNConfig) else 0.01
+        self.head: MLP | Dueling
+        if isinstance(algorithm, DQNConfig) and algorithm.dueling:
+            self.head = Dueling(self.trunk.size, outputs, gain, initialiser)
+        else:
+            self.head = MLP(self.trunk.size, [], outputs, "tanh", gain, initialiser)
         self.generator = torch.Generator().manual_seed(seed)
 
     def features(self, rows: Tensor) -> Tensor:
@@ -61,7 +72,6 @@ class Policy(nn.Module):
         """Encoded observations ``[B, size]`` -> the distribution's parameters ``[B, outputs]``."""
         return self.head(self.features(rows))  # type: ignore[no-any-return]
 
-    @torch.inference_mode()
     def act(self, observation: Any, deterministic: bool = False) -> NDArray[Any]:
         """The action for one raw observation, or actions for a batch of them (a leading axis more).
 
@@ -74,14 +84,32 @@ class Policy(nn.Module):
         """
         batched = self.encoder.is_batch(observation)
         rows = self.encoder.batch(observation) if batched else self.encoder.single(observation)[None]
-        outputs = self(torch.from_numpy(rows).to(next(self.parameters()).device))
-        if deterministic:
-            raw = self.distribution.mode(outputs)
-        else:
-            noise = self.distribution.noise(len(rows), generator=self.generator).to(outputs.device)
-            raw = self.distribution.sample(outputs, noise)
-        action = self.distribution.to_environment(raw.cpu().numpy())
+        action = self.actions.to_environment(self.raw(rows, deterministic))
         return action if batched else action[0]
+
+    @torch.inference_mode()
+    def raw(self, encoded: NDArray[Any], deterministic: bool) -> NDArray[Any]:
+        """Raw actions ``[B, width]`` for encoded observations ``[B, *shape]``."""
+        outputs = self(torch.from_numpy(encoded).to(self.device))
+        if deterministic:
+            return self.distribution.mode(outputs).cpu().numpy()
+        noise = self.distribution.noise(len(encoded), generator=self.generator).to(self.device)
+        return self.distribution.sample(outputs, noise).cpu().numpy()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks live."""
+        return next(self.parameters()).device
+
+
+def refuse_actions(algorithm: str, space: spaces.Space[Any]) -> None:
+    """Raise UnsupportedSpace if ``algorithm`` cannot drive actions of ``space``; names those that can."""
+    able = algorithms_for(type(space).__name__)
+    if able and algorithm not in able:
+        raise UnsupportedSpace(
+            f"{algorithm} cannot drive {type(space).__name__} actions ({space}). These can: {', '.join(able)} "
+            f"(algorithm.name={able[0]})."
+        )
 
 
 def weights_digest(policy: nn.Module) -> str:

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from rlbridge.config import NetworkConfig, PPOConfig
+from rlbridge.learn.distributions import Categorical, DiagonalGaussian
 from rlbridge.learn.minimise import Minimiser
 from rlbridge.learn.nets import MLP
 from rlbridge.learn.normalise import RewardScale
@@ -35,56 +35,40 @@ class PPO:
 
     Args:
         config, network: the settings.
-        observation_space, action_space: of a single environment.
+        policy: what acts; drawn from ``initialiser``, which the critic goes on with.
         num_envs: rows of a rollout, for the reward scale.
-        seeds: three numbers: for the weights, the policy's actions, the order of minibatches.
-        device: where networks and updates live.
+        seed: of the order of minibatches.
     """
 
     def __init__(
         self,
         config: PPOConfig,
         network: NetworkConfig,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
+        policy: Policy,
+        initialiser: torch.Generator,
         num_envs: int,
-        seeds: tuple[int, int, int],
-        device: torch.device,
+        seed: int,
     ) -> None:
-        self.config, self.device = config, device
-        initialiser = torch.Generator().manual_seed(seeds[0])
-        self.policy = Policy(
-            observation_space,
-            action_space,
-            network,
-            normalise=config.normalise_observations,
-            initialiser=initialiser,
-            seed=seeds[1],
-        ).to(device)
+        assert isinstance(policy.distribution, (Categorical, DiagonalGaussian))
+        self.config, self.policy, self.distribution = config, policy, policy.distribution
+        self.device = next(policy.parameters()).device
         size = self.policy.encoder.size
         # The critic is a network of its own, or one linear layer on what the policy's last hidden layer says.
         self.shared = network.shared
         inputs, hidden = (self.policy.trunk.size, []) if self.shared else (size, network.hidden)
-        self.critic = MLP(inputs, hidden, 1, network.activation, 1.0, initialiser).to(device)
+        self.critic = MLP(inputs, hidden, 1, network.activation, 1.0, initialiser).to(self.device)
         self.reward_scale = RewardScale(num_envs, config.gamma) if config.normalise_rewards else None
         self.minimiser = Minimiser(
             [*self.policy.parameters(), *self.critic.parameters()],
             config.learning_rate,
             config.max_gradient_norm,
         )
-        self.generator = torch.Generator().manual_seed(seeds[2])
+        self.generator = torch.Generator().manual_seed(seed)
         self.updates = 0
 
     def rollout(self, num_envs: int) -> Rollout:
         """An empty rollout of the size this learner wants."""
-        distribution = self.policy.distribution
-        return Rollout(
-            self.config.rollout_steps,
-            num_envs,
-            self.policy.encoder.size,
-            distribution.width,
-            distribution.dtype,
-        )
+        return Rollout(self.config.rollout_steps, num_envs, self.policy)
 
     def update(self, rollout: Rollout, progress: float) -> dict[str, float]:
         """Learn from one rollout.
@@ -130,7 +114,7 @@ class PPO:
             actions = rollout.action.to(self.device).flatten(0, 1)
             values = self._value(rows).view(rollout.steps + 1, rollout.num_envs).cpu().numpy()
             count = len(actions)
-            log_prob = self.policy.distribution.log_prob(self.policy.head(self.policy.trunk(rows[:count])), actions)
+            log_prob = self.distribution.log_prob(self.policy.head(self.policy.trunk(rows[:count])), actions)
             next_value = values[1:].copy()
             if rollout.final:
                 final = torch.from_numpy(np.stack(list(rollout.final.values()))).to(self.device)
@@ -177,7 +161,7 @@ class PPO:
         if cfg.normalise_advantage:
             variance, mean = torch.var_mean(advantage, correction=0)
             advantage = (advantage - mean) / (variance.sqrt() + 1e-8)
-        distribution = self.policy.distribution
+        distribution = self.distribution
         features = self.policy.trunk(rows)
         outputs = self.policy.head(features)
         log_prob = distribution.log_prob(outputs, action)
@@ -217,7 +201,8 @@ class PPO:
             "critic": self.critic.state_dict(),
             "minimiser": self.minimiser.state_dict(),
             "reward_scale": None if self.reward_scale is None else self.reward_scale.state_dict(),
-            "generators": {"policy": self.policy.generator.get_state(), "minibatch": self.generator.get_state()},
+            "policy_generator": self.policy.generator.get_state(),
+            "generator": self.generator.get_state(),
             "updates": self.updates,
         }
 
@@ -227,8 +212,8 @@ class PPO:
         self.minimiser.load_state_dict(state["minimiser"])
         if self.reward_scale is not None:
             self.reward_scale.load_state_dict(state["reward_scale"])
-        self.policy.generator.set_state(state["generators"]["policy"])
-        self.generator.set_state(state["generators"]["minibatch"])
+        self.policy.generator.set_state(state["policy_generator"])
+        self.generator.set_state(state["generator"])
         self.updates = state["updates"]
 
     def _value(self, rows: Tensor) -> Tensor:

@@ -8,27 +8,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rlbridge.learn.policy import Policy
+
+_TORCH = {"float32": torch.float32, "uint8": torch.uint8}
+
 
 class Rollout:
     """``[T, N]`` slabs that a collector fills and a learner reads.
 
-    ``observation`` ``[T + 1, N, size]`` float32 (row T is what the last step led to) and ``action``
+    ``observation`` ``[T + 1, N, *shape]``, encoded (row T is what the last step led to) and ``action``
     ``[T, N, width]`` are torch tensors with a numpy view beside them on the same memory; ``reward`` float32,
     ``terminated``, ``truncated`` and ``valid`` bool are numpy. ``final`` maps ``(t, i)`` to the encoded
     observation that an episode ended in, where the next row already belongs to the next episode.
     """
 
-    def __init__(self, steps: int, num_envs: int, size: int, width: int, action_dtype: torch.dtype) -> None:
+    def __init__(self, steps: int, num_envs: int, policy: Policy) -> None:
         self.steps, self.num_envs = steps, num_envs
-        self.observation = torch.zeros(steps + 1, num_envs, size)
-        self.observation_np: NDArray[np.float32] = self.observation.numpy()
+        encoder, width, action_dtype = policy.encoder, policy.distribution.width, policy.distribution.dtype
+        self.observation = torch.zeros(steps + 1, num_envs, *encoder.shape, dtype=_TORCH[encoder.dtype.name])
+        self.observation_np: NDArray[Any] = self.observation.numpy()
         self.action = torch.zeros(steps, num_envs, width, dtype=action_dtype)
         self.action_np: NDArray[Any] = self.action.numpy()
         self.reward = np.zeros((steps, num_envs), dtype=np.float32)
         self.terminated = np.zeros((steps, num_envs), dtype=np.bool_)
         self.truncated = np.zeros((steps, num_envs), dtype=np.bool_)
         self.valid = np.ones((steps, num_envs), dtype=np.bool_)
-        self.final: dict[tuple[int, int], NDArray[np.float32]] = {}
+        self.final: dict[tuple[int, int], NDArray[Any]] = {}
 
     @property
     def transitions(self) -> int:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 
-from rlbridge.config import NetworkConfig, RunConfig, load_config
+from rlbridge.config import AlgorithmConfig, NetworkConfig, RunConfig, load_config
 from rlbridge.learn.checkpoint import CheckpointError, list_checkpoints, load_checkpoint
-from rlbridge.learn.evaluate import Evaluation, evaluate
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.run_folder import RunFolder
 from rlbridge.learn.seeds import Seeds
-from rlbridge.learn.space_state import space_from_state
 from rlbridge.learn.trainer import Callback, Trainer, make_envs
+from rlbridge.play.evaluate import Evaluation, evaluate
+from rlbridge.play.space_state import space_from_state
 
 
 @dataclass
@@ -106,13 +107,13 @@ def load_run(path: str | Path, which: str | int = "last") -> Run:
         chosen = folder.checkpoints / f"step_{which}"
     state = load_checkpoint(chosen)
     policy = Policy(
+        TypeAdapter(AlgorithmConfig).validate_python(state["algorithm"]),
+        NetworkConfig.model_validate(state["network"]),
         space_from_state(state["observation_space"]),
         space_from_state(state["action_space"]),
-        NetworkConfig.model_validate(state["network"]),
-        normalise="normaliser.mean" in state["learner"]["policy"],
-        initialiser=torch.Generator(),
+        torch.Generator(),
         seed=0,
     )
     policy.load_state_dict(state["learner"]["policy"])
-    policy.generator.set_state(state["learner"]["generators"]["policy"])
+    policy.generator.set_state(state["learner"]["policy_generator"])
     return Run(config, policy, folder.path, state["counters"]["steps"])

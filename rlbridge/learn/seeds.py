@@ -11,6 +11,7 @@ import numpy as np
 class Seeds:
     """The seeds of everything random in a run; each has a generator of its own, and no global one is touched."""
 
+    run: int
     weights: int
     actions: int
     minibatches: int
@@ -18,8 +19,16 @@ class Seeds:
     evaluation: int
     afterwards: int
     """For evaluations that a user asks for when the run is over: episodes that chose nothing."""
+    exploration: int
+    replay: int
 
     @classmethod
     def from_run(cls, seed: int) -> Seeds:
         """All of them from ``run.seed``; 31 bits each, since old environments take no more."""
-        return cls(*(int(word) >> 1 for word in np.random.SeedSequence(seed).generate_state(6)))
+        return cls(seed, *(int(word) >> 1 for word in np.random.SeedSequence(seed).generate_state(8)))
+
+    def of_reset(self, transitions: int) -> int:
+        """The seed of a reset after so many transitions of the run: new episodes, not those of the start again."""
+        if not transitions:
+            return self.environments
+        return int(np.random.SeedSequence((self.run, transitions)).generate_state(1)[0]) >> 1

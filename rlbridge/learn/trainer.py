@@ -9,25 +9,33 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rlbridge.client import Unsupported, make_vec
-from rlbridge.config import RunConfig
+from rlbridge.config import OffPolicyConfig, RunConfig
 from rlbridge.learn.checkpoint import prune_checkpoints, save_checkpoint
 from rlbridge.learn.collect import NotFinite, StepCollector
 from rlbridge.learn.curve import draw_curve
-from rlbridge.learn.evaluate import Evaluation, evaluate
+from rlbridge.learn.explore import explorer_for
+from rlbridge.learn.learner import OffPolicyLearner
+from rlbridge.learn.learners import make_learner
 from rlbridge.learn.metrics import Metrics
 from rlbridge.learn.ppo import PPO
 from rlbridge.learn.progress import ProgressReport
+from rlbridge.learn.replay import Replay
 from rlbridge.learn.run_folder import RunFolder
 from rlbridge.learn.seeds import Seeds
-from rlbridge.learn.space_state import space_to_state
 from rlbridge.learn.stops import Stopped, Stops
+from rlbridge.play.evaluate import Evaluation, evaluate
+from rlbridge.play.space_state import space_to_state
 
 Callback = Callable[[int, Mapping[str, float]], None]
 """Called after every update with the step and its metrics; raising :class:`Stopped` in it ends the run cleanly."""
+
+
+_RECORD_EVERY = 1_000  # transitions between two rows of metrics where updates are many
 
 
 class Trainer:
@@ -54,16 +62,9 @@ class Trainer:
         self.seeds = Seeds.from_run(config.run.seed)
         self.envs = make_envs(config, config.env.num_envs)
         try:
-            self.learner = PPO(
-                config.algorithm,
-                config.network,
-                self.envs.single_observation_space,
-                self.envs.single_action_space,
-                config.env.num_envs,
-                (self.seeds.weights, self.seeds.actions, self.seeds.minibatches),
-                torch.device("cpu" if config.run.device == "auto" else config.run.device),
-            )
-            self.collector = StepCollector(self.envs, self.learner.policy, self.seeds.environments)
+            spaces = self.envs.single_observation_space, self.envs.single_action_space
+            self.learner = make_learner(config, *spaces, self.seeds)
+            self.collector = StepCollector(self.envs, self.learner.policy, self.seeds)
             self.folder = RunFolder.create(config)
             self.folder.write_environment(self.envs)
         except BaseException:
@@ -72,13 +73,23 @@ class Trainer:
         self.metrics = Metrics(self.folder, config.run.tensorboard)
         self.report = ProgressReport(config.algorithm.total_steps, progress)
         self.stops = Stops(self.folder.stop, config.run.max_seconds)
+        self.total_steps = config.algorithm.total_steps
         self.steps = 0
         self.best = -math.inf
         self.last_checkpoint: Path | None = None
         self._evaluation_envs: VectorEnv[Any, Any, Any] | None = None
-        self._evaluated_at = self._saved_at = 0
+        self._evaluated_at = self._saved_at = self._recorded_at = 0
         self._latest: dict[str, float] = {}
         self._state_due = 0.0
+        self._begun, self._begun_at = time.monotonic(), 0
+        self._measured: dict[str, torch.Tensor] = {}
+        if isinstance(config.algorithm, OffPolicyConfig):
+            policy, cfg = self.learner.policy, config.algorithm
+            encoder, actions = policy.encoder, policy.actions
+            self.explorer = explorer_for(cfg, policy, self.envs.num_envs, self.seeds.exploration)
+            self.replay = Replay(
+                cfg, self.envs.num_envs, encoder.shape, encoder.dtype, actions.width, actions.dtype, self.seeds.replay
+            )
 
     def run(self) -> str:
         """Train until something says stop; returns what: ``total_steps``, ``target_return``, ``wall_time``,
@@ -88,10 +99,14 @@ class Trainer:
             NotFinite: an environment or an update gave NaN; names the step, the row and the last checkpoint.
         """
         self._say(f"run folder {self.folder.path}")
+        self._begun, self._begun_at = time.monotonic(), self.steps
         try:
             with self.stops, self.report:
                 try:
-                    self._on_policy()
+                    if isinstance(self.learner, PPO):
+                        self._on_policy(self.learner)
+                    else:
+                        self._off_policy(self.learner)
                     reason = "total_steps"
                 except Stopped as stop:
                     reason = stop.reason
@@ -123,34 +138,97 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the run depends on, but for the environments' own states."""
         return {
-            "algorithm": self.config.algorithm.name,
+            "algorithm": self.config.algorithm.model_dump(),
             "network": self.config.network.model_dump(),
             "observation_space": space_to_state(self.envs.single_observation_space),
             "action_space": space_to_state(self.envs.single_action_space),
             "learner": self.learner.state_dict(),
+            "collector": self.collector.state_dict(),
+            "memory": self._memory_state(),
             "metrics": self.metrics.state_dict(),
-            "counters": {"steps": self.steps, "dropped": self.collector.dropped, "best": self.best},
+            "counters": {"steps": self.steps, "best": self.best, "evaluated_at": self._evaluated_at},
         }
 
-    def _on_policy(self) -> None:
-        total = self.config.algorithm.total_steps
-        rollout = self.learner.rollout(self.envs.num_envs)
-        started = time.monotonic()
-        while self.steps < total:
+    def _memory_state(self) -> dict[str, Any] | None:
+        if isinstance(self.learner, PPO):
+            return None
+        return {"replay": self.replay.state_dict(), "explorer": self.explorer.state_dict()}
+
+    def _on_policy(self, learner: PPO) -> None:
+        rollout = learner.rollout(self.envs.num_envs)
+        while self.steps < self.total_steps:
             self.collector.collect(rollout, self.stops.check)
-            update = self.learner.update(rollout, self.steps / total)
+            update = learner.update(rollout, self.steps / self.total_steps)
             self.steps = self.collector.transitions
-            _require_finite(update, self.steps)
-            self.metrics.add_episodes(self.collector.take_episodes())
-            speed = {"time/fps": self.steps / (time.monotonic() - started), "time/total_steps": float(self.steps)}
-            dropped = {"rollout/dropped": float(self.collector.dropped)}
-            bridge = self.envs.bridge_metrics() if hasattr(self.envs, "bridge_metrics") else {}
-            self._record({**self.metrics.episode_means(), **speed, **dropped, **bridge, **update})
-            done = self.steps >= total
-            if _due(self.config.evaluation.every, self._evaluated_at, self.steps, done):
-                self._evaluate()
-            if _due(self.config.checkpoint.every, self._saved_at, self.steps, False):
-                self.save()
+            self._report(update)
+            self._evaluate_and_save()
+
+    def _off_policy(self, learner: OffPolicyLearner) -> None:
+        cfg = self.config.algorithm
+        assert isinstance(cfg, OffPolicyConfig)
+        collector, policy = self.collector, learner.policy
+        everyone = np.ones(self.envs.num_envs, np.bool_)
+        while self.steps < self.total_steps:
+            self.stops.check()
+            observation = collector.observation
+            if observation is None:
+                observation = collector.reset()
+                self.replay.cut(np.flatnonzero(everyone))
+                self.explorer.ended(everyone)
+            action = self.explorer.act(observation, self.steps)
+            collector.send(policy.actions.to_environment(action))
+            # While environments on a server step; an update sees only what is stored already, so the overlap
+            # changes nothing.
+            self._learn(learner, cfg)
+            step = collector.receive()
+            self.replay.add(observation, action, step)
+            self.explorer.ended(step.terminated | step.truncated)
+            if policy.normaliser is not None and step.valid.any():
+                policy.normaliser.update(torch.from_numpy(step.observation[step.valid]).to(policy.device))
+            self.steps = collector.transitions
+            if _due(_RECORD_EVERY, self._recorded_at, self.steps, self.steps >= self.total_steps):
+                self._recorded_at = self.steps
+                self._report({name: float(value) for name, value in self._measured.items()})
+            self._evaluate_and_save()
+        self._learn(learner, cfg)
+
+    def _learn(self, learner: OffPolicyLearner, cfg: OffPolicyConfig) -> None:
+        """The gradient steps that the transitions so far allow, and that were not done yet."""
+        past = max(self.steps - cfg.learning_starts, 0)
+        due = int(past // cfg.train_every * cfg.train_every * cfg.updates_per_step) - learner.updates
+        if due <= 0:
+            return
+        progress = min(self.steps / self.total_steps, 1.0)
+        if cfg.learning_rate_schedule == "linear":
+            learner.set_learning_rate(cfg.learning_rate * (1.0 - progress))
+        for _ in range(due):
+            batch = self.replay.sample(cfg.batch_size, progress).to(learner.policy.device)
+            self._measured = learner.update(batch)
+            error = self._measured.pop("priority")
+            if self.replay.priorities is not None:
+                self.replay.update_priorities(batch.rows, error.cpu().numpy())
+
+    def _report(self, update: Mapping[str, float]) -> None:
+        _require_finite(update, self.steps)
+        self.metrics.add_episodes(self.collector.take_episodes())
+        fps = (self.steps - self._begun_at) / (time.monotonic() - self._begun)
+        bridge = self.envs.bridge_metrics() if hasattr(self.envs, "bridge_metrics") else {}
+        self._record(
+            {
+                **self.metrics.episode_means(),
+                "time/fps": fps,
+                "time/total_steps": float(self.steps),
+                "rollout/dropped": float(self.collector.dropped),
+                **bridge,
+                **update,
+            }
+        )
+
+    def _evaluate_and_save(self) -> None:
+        if _due(self.config.evaluation.every, self._evaluated_at, self.steps, self.steps >= self.total_steps):
+            self._evaluate()
+        if _due(self.config.checkpoint.every, self._saved_at, self.steps, False):
+            self.save()
 
     def _record(self, values: dict[str, float]) -> None:
         self.metrics.write(self.steps, values)
@@ -204,7 +282,7 @@ class Trainer:
                 "status": status,
                 "pid": os.getpid(),
                 "steps": self.steps,
-                "total_steps": self.config.algorithm.total_steps,
+                "total_steps": self.total_steps,
                 "episodes": self.metrics.episode_count,
                 "best": self.best if math.isfinite(self.best) else None,
                 "last_checkpoint": None if self.last_checkpoint is None else self.last_checkpoint.name,

@@ -7,6 +7,22 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv, VectorWrapper
 
+from rlbridge.config import load_config
+from rlbridge.learn.collect import StepCollector
+from rlbridge.learn.learners import make_learner
+from rlbridge.learn.seeds import Seeds
+
+
+def learner_for(envs: Any, seed: int = 0, network: dict[str, Any] | None = None, **algorithm: Any) -> Any:
+    """A learner as a run makes it; PPO unless ``name`` says otherwise."""
+    sections = {"env": {"num_envs": envs.num_envs}, "algorithm": algorithm, "network": network or {}}
+    spaces_ = envs.single_observation_space, envs.single_action_space
+    return make_learner(load_config(sections), *spaces_, Seeds.from_run(seed))
+
+
+def collector_for(envs: Any, policy: Any, seed: int = 0) -> StepCollector:
+    return StepCollector(envs, policy, Seeds.from_run(seed))
+
 
 class Counter(gymnasium.Env[Any, Any]):
     """Observes ``[episode, step]``; pays the step's number; ends after ``length`` steps, terminated or truncated.

@@ -2,33 +2,25 @@
 
 import numpy as np
 import pytest
+import scripted
 import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from scripted import Counter, Disowning, Poisoned
+from scripted import Counter, Disowning, Poisoned, collector_for
 
-from rlbridge.config import NetworkConfig, PPOConfig
-from rlbridge.learn.collect import NotFinite, StepCollector
-from rlbridge.learn.ppo import PPO
+from rlbridge.learn.collect import NotFinite
 
 SAME, NEXT = AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP
 
 
 def learner_for(envs, **settings):
-    return PPO(
-        PPOConfig(**{"rollout_steps": 7, "minibatch_size": 4, "epochs": 2, **settings}),
-        NetworkConfig(hidden=[8]),
-        envs.single_observation_space,
-        envs.single_action_space,
-        envs.num_envs,
-        (1, 2, 3),
-        torch.device("cpu"),
-    )
+    small = {"rollout_steps": 7, "minibatch_size": 4, "epochs": 2, **settings}
+    return scripted.learner_for(envs, network={"hidden": [8]}, **small)
 
 
 def collected(envs, rollouts=1, **settings):
     learner = learner_for(envs, **settings)
-    collector = StepCollector(envs, learner.policy, seed=0)
+    collector = collector_for(envs, learner.policy)
     rollout = learner.rollout(envs.num_envs)
     for _ in range(rollouts):
         collector.collect(rollout)
@@ -136,7 +128,7 @@ def test_what_is_not_finite_stops_with_step_and_row(what, value, mode):
 def test_a_rollout_that_breaks_off_leaves_no_trace():
     envs = SyncVectorEnv([lambda: Counter(3)], autoreset_mode=SAME)
     learner = learner_for(envs)
-    collector = StepCollector(envs, learner.policy, seed=0)
+    collector = collector_for(envs, learner.policy)
     before = learner.policy.generator.get_state()
     calls = []
 

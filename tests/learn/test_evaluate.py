@@ -2,22 +2,18 @@
 
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from scripted import Counter, Disowning
+from scripted import Counter, Disowning, learner_for
 
 from rlbridge.client import make_vec
-from rlbridge.config import NetworkConfig
-from rlbridge.learn import Policy, evaluate
+from rlbridge.learn import evaluate
 
 BOTH = pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
 
 
 def policy_for(envs):
-    generator = torch.Generator().manual_seed(0)
-    spaces_ = envs.single_observation_space, envs.single_action_space
-    return Policy(*spaces_, NetworkConfig(hidden=[4]), False, generator, 0)
+    return learner_for(envs, network={"hidden": [4]}).policy
 
 
 @BOTH

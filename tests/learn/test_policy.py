@@ -10,10 +10,10 @@ from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 from torch.distributions import Categorical, Independent, Normal
 
-from rlbridge.config import NetworkConfig
+from rlbridge.config import NetworkConfig, PPOConfig
 from rlbridge.learn import Policy, UnsupportedSpace, weights_digest
-from rlbridge.learn.encoding import Encoder
-from rlbridge.learn.space_state import space_from_state, space_to_state
+from rlbridge.play.encoding import Encoder
+from rlbridge.play.space_state import space_from_state, space_to_state
 
 BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)
 NESTED = spaces.Dict(
@@ -30,7 +30,8 @@ TWO = spaces.Discrete(2)
 
 def policy_for(observation_space=BOX, action_space=TWO, normalise=True, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return Policy(observation_space, action_space, NetworkConfig(hidden=[8]), normalise, generator, seed)
+    config = PPOConfig(normalise_observations=normalise)
+    return Policy(config, NetworkConfig(hidden=[8]), observation_space, action_space, generator, seed)
 
 
 class Observer(gymnasium.Env):
@@ -158,7 +159,7 @@ def test_the_digest_sees_every_weight_and_statistic():
     [
         (spaces.Text(5), spaces.Discrete(2), "Text space"),
         (spaces.Dict({"x": spaces.Sequence(BOX)}), spaces.Discrete(2), r"observation\['x'\] is a Sequence"),
-        (spaces.Box(0, 255, (84, 84, 3), np.uint8), spaces.Discrete(2), "image"),
+        (spaces.Dict({"x": spaces.Box(0, 255, (84, 84, 3), np.uint8)}), spaces.Discrete(2), "among other parts"),
         (BOX, spaces.Dict({"x": BOX}), "actions are a Dict space"),
     ],
 )

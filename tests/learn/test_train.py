@@ -88,24 +88,24 @@ def test_a_loaded_run_acts_as_the_trained_one(tmp_path):
 
 def test_a_checkpoint_is_all_that_the_learner_needs(tmp_path):
     """Two learners, one restored from the other's checkpoint, learn the same from the same rollout."""
-    import torch
     from gymnasium.vector import AutoresetMode
 
     from rlbridge.client import make_vec
     from rlbridge.learn.collect import StepCollector
-    from rlbridge.learn.ppo import PPO
+    from rlbridge.learn.learners import make_learner
+    from rlbridge.learn.seeds import Seeds
 
     run = train(settings(tmp_path), progress=False)
     state = load_checkpoint(run.dir / "checkpoints" / "step_300")
     digests = []
     for _ in range(2):
         envs = make_vec("CartPole-v1", 2, autoreset_mode=AutoresetMode.SAME_STEP)
+        seeds = Seeds.from_run(int(np.random.default_rng().integers(1000)))  # nothing may come of it
         spaces = envs.single_observation_space, envs.single_action_space
-        seeds = tuple(np.random.default_rng().integers(1000, size=3).tolist())  # nothing may come of these
-        learner = PPO(run.config.algorithm, run.config.network, *spaces, 2, seeds, torch.device("cpu"))
+        learner = make_learner(run.config, *spaces, seeds)
         learner.load_state_dict(state["learner"])
         assert weights_digest(learner.policy) == weights_digest(run.policy)
-        collector, rollout = StepCollector(envs, learner.policy, seed=0), learner.rollout(2)
+        collector, rollout = StepCollector(envs, learner.policy, Seeds.from_run(0)), learner.rollout(2)
         collector.collect(rollout)
         learner.update(rollout, 0.5)
         digests.append((weights_digest(learner.policy), weights_digest(learner.critic)))

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
 
-from rlbridge.learn.policy import Policy
+
+class Actor(Protocol):
+    """Whatever turns raw observations, batch axis first, into the environment's actions."""
+
+    def act(self, observation: Any, deterministic: bool = False) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Evaluation:
 
 
 def evaluate(
-    policy: Policy,
+    policy: Actor,
     envs: VectorEnv[Any, Any, Any],
     episodes: int,
     seed: int,

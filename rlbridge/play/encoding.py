@@ -1,4 +1,4 @@
-"""Observations become flat float32 rows, in the order of ``gymnasium.spaces.flatten``."""
+"""Observations become what networks take: float32 rows as ``gymnasium.spaces.flatten`` has them, or images."""
 
 from __future__ import annotations
 
@@ -14,30 +14,47 @@ class UnsupportedSpace(TypeError):
 
 
 class Encoder:
-    """Flattens observations of one space; discrete parts become one-hot, Dict and Tuple parts are joined.
+    """Makes observations of one space into arrays that networks take.
 
-    ``size`` is the row's length.
+    Flat float32 rows, in general: discrete parts become one-hot, Dict and Tuple parts are joined. An image (uint8 with
+    height and width, with or without channels) stays as it is.
+
+    Attributes:
+        shape, dtype: of one encoded observation; ``size`` is how many numbers that is.
+        image: whether it is one.
     """
 
     def __init__(self, space: spaces.Space[Any]) -> None:
         refuse(space)
         self.space = space
+        self.image = is_image(space)
         self.size = int(spaces.flatdim(space))
+        self.shape: tuple[int, ...] = space.shape if self.image and space.shape else (self.size,)
+        self.dtype = np.dtype(np.uint8 if self.image else np.float32)
         self._plain_box = isinstance(space, spaces.Box)
 
-    def batch(self, observations: Any) -> NDArray[np.float32]:
-        """A vector environment's observations, batch axis first -> ``[N, size]`` float32."""
+    def batch(self, observations: Any) -> NDArray[Any]:
+        """A vector environment's observations, batch axis first -> ``[N, *shape]``."""
         if self._plain_box:
-            return np.asarray(observations, dtype=np.float32).reshape(len(observations), self.size)
+            return np.asarray(observations, dtype=self.dtype).reshape(len(observations), *self.shape)
         return np.concatenate(_columns(self.space, observations), axis=1)
 
-    def single(self, observation: Any) -> NDArray[np.float32]:
-        """One observation -> ``[size]`` float32."""
+    def single(self, observation: Any) -> NDArray[Any]:
+        """One observation -> ``[*shape]``."""
+        if self.image:
+            return np.asarray(observation, dtype=np.uint8)
         return np.asarray(spaces.flatten(self.space, observation), dtype=np.float32)
 
     def is_batch(self, observations: Any) -> bool:
         """Whether there is a batch axis in front of what one observation looks like."""
         return _is_batch(self.space, observations)
+
+
+def is_image(space: spaces.Space[Any]) -> bool:
+    """Whether ``space`` holds pictures: uint8, ``[H, W]``, ``[H, W, C]`` or ``[C, H, W]``, 8 pixels a side or more."""
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
+        return False
+    return sum(side >= 8 for side in space.shape) >= 2
 
 
 def refuse(space: spaces.Space[Any], where: str = "observation") -> None:
@@ -48,10 +65,10 @@ def refuse(space: spaces.Space[Any], where: str = "observation") -> None:
     elif isinstance(space, spaces.Tuple):
         for index, part in enumerate(space.spaces):
             refuse(part, f"{where}[{index}]")
-    elif isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3:
+    elif is_image(space) and where != "observation":
         raise UnsupportedSpace(
-            f"{where} is an image {space.shape}; convolutional networks are not available yet. "
-            "Resize and flatten it in a wrapper, or observe features instead."
+            f"{where} is an image {space.shape} among other parts, which no network here takes. Observe the image "
+            "alone, or features instead of it, with a wrapper."
         )
     elif not isinstance(space, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
         raise UnsupportedSpace(

@@ -1,0 +1,68 @@
+"""The ``env`` section: where the environments are."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from rlbridge.config.section import Count, NotNegative, Positive, Section
+
+
+class CredentialsConfig(Section):
+    """What is shown to a server, and what must be seen of it; else RLBRIDGE_TOKEN and RLBRIDGE_TLS_* are taken."""
+
+    token_file: str | None = None
+    """A file with the bearer token."""
+    tls_ca: str | None = None
+    """PEM file of the authority that signed the server's certificate."""
+    tls_cert: str | None = None
+    """PEM file of this client's own certificate, where the server wants one."""
+    tls_key: str | None = None
+    """PEM file of its private key."""
+
+
+class EnvConfig(Section):
+    """Where the environments are, and how many of them step together."""
+
+    target: str = Field(default="CartPole-v1", min_length=1)
+    """Gymnasium id, module:factory, file.py:factory, or a URL such as grpc://host:50051[/env]."""
+    num_envs: Count = 8
+    """How many copies step together as one batch."""
+    placement: Literal["step", "edge"] = "step"
+    """Where the policy runs: step = here, one message a step; edge = on the server (not available yet)."""
+    kwargs: dict[str, Any] = {}
+    """Keyword arguments for a local target's factory."""
+    timeout: Positive = 60.0
+    """Remote: seconds allowed for one attempt at a call."""
+    retry_for: NotNegative = 120.0
+    """Remote: seconds during which an unanswered call is attempted again; 0 = not at all."""
+    credentials: CredentialsConfig = CredentialsConfig()
+    """Remote: token and TLS."""
+
+    def client_options(self) -> dict[str, Any]:
+        """What `make_vec` takes beside the target: the connection's options, or the local factory's arguments."""
+        if "://" not in self.target:
+            return self.kwargs
+        credentials = self.credentials.model_dump()
+        return {"timeout": self.timeout, "retry_for": self.retry_for, "credentials": credentials}
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _one_target(cls, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            raise ValueError("a fleet (a list of targets) is not available yet; give one target")
+        return value
+
+    @field_validator("placement")
+    @classmethod
+    def _no_edge_yet(cls, value: str) -> str:
+        if value == "edge":
+            raise ValueError("running the policy on the server is not available yet; use 'step'")
+        return value
+
+    @model_validator(mode="after")
+    def _kwargs_are_local(self) -> EnvConfig:
+        if self.kwargs and "://" in self.target:
+            raise ValueError(f"env.kwargs go to a local factory, but {self.target!r} is on a server; set them there")
+        return self

@@ -1,0 +1,55 @@
+"""Deep Q-learning (Mnih et al. 2015), with double learning, dueling and importance weights as flags."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rlbridge.config import DQNConfig
+from rlbridge.learn.learner import OffPolicyLearner
+from rlbridge.learn.minimise import Minimiser
+from rlbridge.learn.nets import Target
+from rlbridge.learn.policy import Policy
+from rlbridge.learn.replay import Batch
+
+
+class DQN(OffPolicyLearner):
+    """Learns action values from batches: holds the Q-network, its target and their optimiser.
+
+    Args:
+        config: the settings; dueling has already shaped the policy, prioritised replay and n-step the batches.
+        policy: its outputs are the action values Q(s, .).
+    """
+
+    def __init__(self, config: DQNConfig, policy: Policy) -> None:
+        self.config, self.policy = config, policy
+        self.target = Target(policy)
+        self.minimiser = Minimiser(policy.parameters(), config.learning_rate, config.max_gradient_norm)
+        self.updates = 0
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One gradient step.
+
+        Returns:
+            ``train/*`` metrics as scalar tensors, and ``priority`` ``[B]``, the absolute errors.
+        """
+        with torch.no_grad():
+            next_value = self.target.net(batch.next_observation)
+            # Double: the learned network chooses, the target values (van Hasselt et al. 2016).
+            chooser = self.policy(batch.next_observation) if self.config.double else next_value
+            best = chooser.argmax(1, keepdim=True)
+            wanted = batch.reward + batch.discount * next_value.gather(1, best).squeeze(1)
+        value = self.policy(batch.observation).gather(1, batch.action).squeeze(1)
+        loss = (batch.weight * functional.smooth_l1_loss(value, wanted, reduction="none")).mean()
+        norm = self.minimiser.step(loss)
+        self.updates += 1
+        if self.updates % self.config.target_every == 0:
+            self.target.track(self.config.tau)
+        value = value.detach()
+        return {
+            "train/loss": loss.detach(),
+            "train/q_mean": value.mean(),
+            "train/gradient_norm": norm,
+            "priority": (value - wanted).abs(),
+        }

@@ -1,0 +1,24 @@
+"""What one step of N environments led to."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Step(NamedTuple):
+    """What one step of N environments led to.
+
+    ``observation`` ``[N, *shape]`` are the encoded observations to act on next; ``final`` maps a row's index to the
+    encoded observation its episode ended in, where ``observation`` already shows the next episode. Rows that are not
+    ``valid`` are no transitions: a reset under NEXT_STEP, or a step that the bridge disowns.
+    """
+
+    observation: NDArray[Any]
+    reward: NDArray[np.float32]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
+    final: dict[int, NDArray[Any]]

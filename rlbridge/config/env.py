@@ -33,8 +33,10 @@ class EnvConfig(Section):
     """Where the policy runs: step = here, one message a step; edge = on the server (not available yet)."""
     kwargs: dict[str, Any] = {}
     """Keyword arguments for a local target's factory."""
+    processes: bool = False
+    """Local: a process of its own for each environment; pays where a step takes longer than 0.1 ms or so."""
     timeout: Positive = 60.0
-    """Remote: seconds allowed for one attempt at a call."""
+    """Remote: seconds allowed for one attempt at a call; processes: for one step of all."""
     retry_for: NotNegative = 120.0
     """Remote: seconds during which an unanswered call is attempted again; 0 = not at all."""
     credentials: CredentialsConfig = CredentialsConfig()
@@ -65,4 +67,6 @@ class EnvConfig(Section):
     def _kwargs_are_local(self) -> EnvConfig:
         if self.kwargs and "://" in self.target:
             raise ValueError(f"env.kwargs go to a local factory, but {self.target!r} is on a server; set them there")
+        if self.processes and "://" in self.target:
+            raise ValueError(f"env.processes is for local environments, but {self.target!r} is on a server")
         return self

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from rlbridge.learn.policy import Policy
@@ -35,6 +36,7 @@ class StepCollector:
         envs: the environments.
         policy: encodes observations and turns raw actions into the environment's.
         seeds: where the seeds of resets come from.
+        timeout: seconds that a step in processes may take.
 
     Attributes:
         transitions: real transitions handed out so far, all environments together.
@@ -43,12 +45,12 @@ class StepCollector:
         observation: the encoded observations ``[N, *shape]`` to act on next; None before a reset.
     """
 
-    def __init__(self, envs: VectorEnv[Any, Any, Any], policy: Policy, seeds: Seeds) -> None:
+    def __init__(self, envs: VectorEnv[Any, Any, Any], policy: Policy, seeds: Seeds, timeout: float = 60.0) -> None:
         # Without the tag Gymnasium, too, assumes NEXT_STEP.
         mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
             raise ValueError(f"the environments' autoreset mode is {mode}; SAME_STEP or NEXT_STEP is needed")
-        self.envs, self.policy, self.seeds = envs, policy, seeds
+        self.envs, self.policy, self.seeds, self.timeout = envs, policy, seeds, timeout
         self.next_step_mode = mode == AutoresetMode.NEXT_STEP
         self.transitions = 0
         self.dropped = 0
@@ -109,8 +111,10 @@ class StepCollector:
         return self.receive()
 
     def send(self, actions: NDArray[Any]) -> None:
-        """Let the environments begin a step; those on a server do it while the caller goes on."""
-        if hasattr(self.envs, "send"):
+        """Let the environments begin a step; those on a server or in processes do it while the caller goes on."""
+        if isinstance(self.envs, AsyncVectorEnv):
+            self.envs.step_async(actions)
+        elif hasattr(self.envs, "send"):
             self.envs.send(actions)
         else:
             self._sent = actions
@@ -121,11 +125,7 @@ class StepCollector:
         Raises:
             NotFinite: a reward or an observation is NaN or infinite; says where.
         """
-        if self._sent is None:
-            observations, rewards, terminated, truncated, infos = self.envs.recv()  # type: ignore[attr-defined]
-        else:
-            observations, rewards, terminated, truncated, infos = self.envs.step(self._sent)
-            self._sent = None
+        observations, rewards, terminated, truncated, infos = self._answer()
         self.observation = self.policy.encoder.batch(observations)
         valid = ~self.resetting
         if "bridge_valid" in infos:
@@ -146,6 +146,20 @@ class StepCollector:
                 final = self._final(infos, np.flatnonzero(ended & valid))
         self.resetting = ended & self.next_step_mode
         return Step(self.observation, reward, terminated, truncated, valid, final)
+
+    def _answer(self) -> Any:
+        if isinstance(self.envs, AsyncVectorEnv):
+            try:
+                return self.envs.step_wait(timeout=self.timeout)
+            except multiprocessing.TimeoutError:
+                raise TimeoutError(
+                    f"an environment's process did not answer a step within {self.timeout:g} s (env.timeout). It hangs, "
+                    "or steps take longer than that."
+                ) from None
+        if self._sent is None:
+            return self.envs.recv()  # type: ignore[attr-defined]
+        actions, self._sent = self._sent, None
+        return self.envs.step(actions)
 
     def take_episodes(self) -> list[Episode]:
         """The episodes that finished since the last call."""

@@ -15,7 +15,7 @@ from rlbridge.learn.checkpoint import CheckpointError, list_checkpoints, load_ch
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.run_folder import RunFolder
 from rlbridge.learn.seeds import Seeds
-from rlbridge.learn.trainer import Callback, Trainer, make_envs
+from rlbridge.learn.trainer import Callback, Trainer, close_envs, make_envs
 from rlbridge.play.evaluate import Evaluation, evaluate
 from rlbridge.play.space_state import space_from_state
 
@@ -45,7 +45,7 @@ class Run:
                 self.policy, envs, episodes, Seeds.from_run(config.run.seed).afterwards if seed is None else seed
             )
         finally:
-            envs.close()
+            close_envs(envs)
 
 
 def train(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 
-from rlbridge.client import Unsupported, make_vec
+from rlbridge.client import Unsupported, make, make_vec
 from rlbridge.config import OffPolicyConfig, RunConfig
 from rlbridge.learn.checkpoint import prune_checkpoints, save_checkpoint
 from rlbridge.learn.collect import NotFinite, StepCollector
@@ -64,7 +67,7 @@ class Trainer:
         try:
             spaces = self.envs.single_observation_space, self.envs.single_action_space
             self.learner = make_learner(config, *spaces, self.seeds)
-            self.collector = StepCollector(self.envs, self.learner.policy, self.seeds)
+            self.collector = StepCollector(self.envs, self.learner.policy, self.seeds, config.env.timeout)
             self.folder = RunFolder.create(config)
             self.folder.write_environment(self.envs)
         except BaseException:
@@ -122,9 +125,9 @@ class Trainer:
         finally:
             self.metrics.close()
             draw_curve(self.folder, f"{self.config.algorithm.name} on {self.config.env.target}", self.baseline)
-            self.envs.close()
+            close_envs(self.envs)
             if self._evaluation_envs is not None:
-                self._evaluation_envs.close()
+                close_envs(self._evaluation_envs)
 
     def save(self) -> Path:
         """Write ``checkpoints/step_<n>``, unless it is there already, and drop the oldest."""
@@ -299,10 +302,33 @@ class Trainer:
 def make_envs(config: RunConfig, num_envs: int) -> VectorEnv[Any, Any, Any]:
     """``num_envs`` of the run's environments, SAME_STEP where they can (it wastes no step on a reset)."""
     target, options = config.env.target, config.env.client_options()
+    if config.env.processes:
+        # Not forked: a fork would take over locks that threads of this process hold.
+        factories = [partial(make, target, **options)] * num_envs
+        return AsyncVectorEnv(factories, autoreset_mode=AutoresetMode.SAME_STEP, context="spawn")
     try:
         return make_vec(target, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
     except Unsupported:  # a server's native batch has one mode of its own
         return make_vec(target, num_envs, autoreset_mode=None, **options)
+
+
+def close_envs(envs: VectorEnv[Any, Any, Any]) -> None:
+    """Close them; processes that do not end by themselves within 5 s are ended."""
+    if not isinstance(envs, AsyncVectorEnv):
+        envs.close()
+        return
+    # Gymnasium's own time limit does not cover a process that hangs in a step.
+    closing = threading.Thread(target=_close_quietly, args=(envs,), daemon=True)
+    closing.start()
+    closing.join(5.0)
+    if closing.is_alive():
+        for process in envs.processes:
+            process.kill()
+
+
+def _close_quietly(envs: VectorEnv[Any, Any, Any]) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        envs.close()
 
 
 def _due(every: int, last: int, steps: int, done: bool) -> bool:

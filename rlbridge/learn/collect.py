@@ -153,8 +153,8 @@ class StepCollector:
                 return self.envs.step_wait(timeout=self.timeout)
             except multiprocessing.TimeoutError:
                 raise TimeoutError(
-                    f"an environment's process did not answer a step within {self.timeout:g} s (env.timeout). It hangs, "
-                    "or steps take longer than that."
+                    f"an environment's process did not answer a step within {self.timeout:g} s (env.timeout). It "
+                    "hangs, or steps take longer than that."
                 ) from None
         if self._sent is None:
             return self.envs.recv()  # type: ignore[attr-defined]

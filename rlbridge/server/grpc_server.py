@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from rlbridge.server.auth import ServerTls, Tokens
 from rlbridge.server.failure import FAILURES
+from rlbridge.server.grpc_parsing import Parsing
 from rlbridge.server.host import Host
 from rlbridge.server.session import Request, Response
 from rlbridge.v1 import env_pb2, env_pb2_grpc, rollout_pb2, rollout_pb2_grpc
@@ -52,7 +53,7 @@ class GrpcServer:
         self._server = grpc.server(
             futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rlbridge-grpc"),
             maximum_concurrent_rpcs=threads,
-            interceptors=(_Authentication(tokens),) if tokens else (),
+            interceptors=(*((_Authentication(tokens),) if tokens else ()), Parsing(_abort)),
             options=[
                 ("grpc.so_reuseport", 0),  # or a second server could share the port, in silence
                 ("grpc.max_receive_message_length", limit),
@@ -66,7 +67,7 @@ class GrpcServer:
             ],
         )
         env_pb2_grpc.add_EnvServiceServicer_to_server(_EnvService(host), self._server)
-        rollout_pb2_grpc.add_RolloutServiceServicer_to_server(rollout_pb2_grpc.RolloutServiceServicer(), self._server)
+        rollout_pb2_grpc.add_RolloutServiceServicer_to_server(_RolloutService(), self._server)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for service in ("", *_SERVICES[:1]):

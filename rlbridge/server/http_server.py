@@ -28,7 +28,7 @@ from rlbridge.server.http_app import HttpApp
 
 log = logging.getLogger("rlbridge.server")
 
-IDLE_SECONDS = 75.0  # of a connection that has asked nothing, or is not done asking
+_IDLE_SECONDS = 75.0  # of a connection that has asked nothing, or is not done asking; a shorter lease takes its place
 _HANDSHAKE_SECONDS = 10.0
 _HEADER_BYTES = 32 * 1024
 _FULL = (
@@ -54,7 +54,8 @@ class HttpServer:
             ws_per_message_deflate=False,
             ws_ping_interval=None,  # a busy client answers no pings; dead ones are found by TCP and by their lease
             h11_max_incomplete_event_size=_HEADER_BYTES,
-            timeout_keep_alive=int(IDLE_SECONDS),
+            # A client that lives renews its lease: who is silent for longer has no session, and is perhaps gone.
+            timeout_keep_alive=max(1, int(min(_IDLE_SECONDS, host.limits.lease_seconds))),
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -175,7 +176,7 @@ class _Connection(threading.Thread):
             self._shut_down()
         await ended
         if self._state.tasks:
-            await asyncio.wait(self._state.tasks, timeout=IDLE_SECONDS)
+            await asyncio.wait(self._state.tasks, timeout=_IDLE_SECONDS)
 
     def end(self) -> None:
         """Close the connection once the request under way, if any, has been answered. Any thread may call."""
@@ -195,7 +196,7 @@ class _Http(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         # uvicorn's own limit begins after the first answer only.
-        self._silence = self.loop.call_later(IDLE_SECONDS, self._silent)
+        self._silence = self.loop.call_later(self.timeout_keep_alive, self._silent)
 
     def _silent(self) -> None:
         if self.cycle is None:

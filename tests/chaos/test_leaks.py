@@ -111,7 +111,7 @@ def abandon(proxy: Proxy, count: int, silent: bool) -> None:
 
 
 def settled(look, well, seconds: float = 100.0) -> dict[str, int]:
-    """Look until all is well, or the time is up; what was seen last. (An idle HTTP connection is kept for 75 s.)"""
+    """Look until all is well, or the time is up; what was seen last."""
     end = time.monotonic() + seconds
     while not well(seen := look()) and time.monotonic() < end:
         time.sleep(0.05)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from urllib.parse import urlsplit
 
 import grpc
 import pytest
@@ -79,3 +81,14 @@ def test_a_request_of_a_size_beyond_the_limit_is_refused_by_the_transport(serve)
         env.reset(options={"note": "x" * 20_000})
     env.step(0)  # nothing was reset, and the session lives on
     env.close()
+
+
+@pytest.mark.parametrize("asked", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /heal"])
+def test_an_http_connection_that_falls_silent_is_closed_after_a_lease(serve, asked):
+    """Also where nothing says that the peer is gone: no packet comes from a machine without power."""
+    server = serve("CartPole-v1", "http://127.0.0.1:0", limits=ServerLimits(lease_seconds=1))
+    url = urlsplit(server.urls[0])
+    with socket.create_connection((url.hostname, url.port), timeout=30) as peer:
+        peer.sendall(asked)
+        while peer.recv(4096):  # times out where the server keeps the connection for longer than 30 s
+            pass

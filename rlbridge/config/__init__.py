@@ -17,7 +17,7 @@ from rlbridge.config.algorithms import (
 )
 from rlbridge.config.env import CredentialsConfig, EnvConfig
 from rlbridge.config.load import ConfigError, dump_config, json_schema, load_config
-from rlbridge.config.run import CheckpointConfig, EvaluationConfig, NetworkConfig, RunConfig, RunSection
+from rlbridge.config.run import CheckpointConfig, EvaluationConfig, NetworkConfig, NetworkShape, RunConfig, RunSection
 
 __all__ = [
     "AlgorithmConfig",
@@ -29,6 +29,7 @@ __all__ = [
     "EnvConfig",
     "EvaluationConfig",
     "NetworkConfig",
+    "NetworkShape",
     "NoiseConfig",
     "OffPolicyConfig",
     "PPOConfig",

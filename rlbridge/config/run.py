@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from rlbridge.config.algorithms import AlgorithmConfig, PPOConfig, algorithm_name
+from rlbridge.config.algorithms import AlgorithmConfig, PPOConfig
 from rlbridge.config.env import EnvConfig
 from rlbridge.config.section import Count, Positive, Section
 
 
-class NetworkConfig(Section):
-    """The shape of the networks."""
+class NetworkShape(NamedTuple):
+    """The networks of a run, every setting decided: see :meth:`NetworkConfig.shape`."""
 
-    hidden: list[Count] = [64, 64]
-    """Width of each hidden layer; 256, 256 for algorithms with a replay memory."""
-    activation: Literal["tanh", "relu", "elu", "silu"] = "tanh"
-    """What follows each hidden layer; relu for algorithms with a replay memory."""
-    shared: bool = False
-    """Actor and critic share their hidden layers."""
+    hidden: list[int]
+    activation: str
+    shared: bool
+
+
+class NetworkConfig(Section):
+    """The shape of the networks; what is not set suits the algorithm and the observations."""
+
+    hidden: list[Count] | None = None
+    """Width of each hidden layer. By default 64, 64 for ppo; 256, 256 with a replay memory; 512 after convolutions."""
+    activation: Literal["tanh", "relu", "elu", "silu"] | None = None
+    """What follows each hidden layer. By default tanh for ppo; relu with a replay memory, and after convolutions."""
+    shared: bool | None = None
+    """Actor and critic share their hidden layers. By default only where observations are images."""
+
+    def shape(self, algorithm: AlgorithmConfig, image: bool) -> NetworkShape:
+        """What is set, and for the rest what suits ``algorithm`` and observations that are images, or are not."""
+        if image:
+            suits = NetworkShape([512], "relu", True)
+        elif isinstance(algorithm, PPOConfig):
+            suits = NetworkShape([64, 64], "tanh", False)
+        else:
+            suits = NetworkShape([256, 256], "relu", False)
+        return NetworkShape(
+            suits.hidden if self.hidden is None else self.hidden,
+            suits.activation if self.activation is None else self.activation,
+            suits.shared if self.shared is None else self.shared,
+        )
 
 
 class EvaluationConfig(Section):
@@ -80,17 +102,6 @@ class RunConfig(Section):
     """Checkpoints."""
     run: RunSection = RunSection()
     """Name, place, seed, device, limits."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _network_that_suits(cls, tree: Any) -> Any:
-        """Rollouts want small networks with tanh, replay wider ones with relu, unless told otherwise."""
-        if not isinstance(tree, dict) or algorithm_name(tree.get("algorithm", {})) == "ppo":
-            return tree
-        network = tree.get("network", {})
-        if not isinstance(network, dict):
-            return tree
-        return {**tree, "network": {"hidden": [256, 256], "activation": "relu", **network}}
 
     @model_validator(mode="after")
     def _rollout_has_a_spread(self) -> RunConfig:

@@ -22,6 +22,6 @@ class Section(BaseModel):
     @classmethod
     def _truth_is_no_number(cls, value: Any, info: Any) -> Any:
         # pydantic would read `num_envs: yes` as 1.
-        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation not in (bool, bool | None):
             raise ValueError("true or false is not what belongs here")
         return value

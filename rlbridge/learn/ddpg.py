@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rlbridge.config import DDPGConfig, NetworkConfig
+from rlbridge.config import DDPGConfig, NetworkShape
 from rlbridge.learn.critic import Critic
 from rlbridge.learn.learner import OffPolicyLearner
 from rlbridge.learn.minimise import Minimiser
@@ -24,14 +24,13 @@ class DDPG(OffPolicyLearner):
         initialiser: the generator that draws the critic's weights.
     """
 
-    def __init__(
-        self, config: DDPGConfig, network: NetworkConfig, policy: Policy, initialiser: torch.Generator
-    ) -> None:
+    def __init__(self, config: DDPGConfig, network: NetworkShape, policy: Policy, initialiser: torch.Generator) -> None:
         self.config, self.policy = config, policy
         self.critic = Critic(policy, network, initialiser, twins=1).to(policy.device)
         self.policy_target, self.critic_target = Target(policy), Target(self.critic)
         self.critic_minimiser = Minimiser(self.critic.parameters(), config.learning_rate, config.max_gradient_norm)
-        self.policy_minimiser = Minimiser(policy.parameters(), config.learning_rate, config.max_gradient_norm)
+        own = self.critic.leaves_to(policy)
+        self.policy_minimiser = Minimiser(own.parameters(), config.learning_rate, config.max_gradient_norm)
         self.updates = 0
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
@@ -48,8 +47,9 @@ class DDPG(OffPolicyLearner):
         critic_loss = (batch.weight * functional.mse_loss(value, wanted, reduction="none")).mean()
         self.critic_minimiser.step(critic_loss)
 
-        action = torch.tanh(self.policy(batch.observation))
-        policy_loss = -self.critic(batch.observation, action).mean()
+        judged, features = self.critic.features_for(self.policy, batch.observation)
+        action = torch.tanh(self.policy.head(features))
+        policy_loss = -self.critic.judge(judged, action).mean()
         self.policy_minimiser.step(policy_loss)
 
         self.updates += 1

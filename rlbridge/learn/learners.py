@@ -32,8 +32,9 @@ def make_learner(
     """
     device = torch.device("cpu" if config.run.device == "auto" else config.run.device)
     initialiser = torch.Generator().manual_seed(seeds.weights)
-    algorithm, network = config.algorithm, config.network
-    policy = Policy(algorithm, network, observation_space, action_space, initialiser, seeds.actions).to(device)
+    algorithm = config.algorithm
+    policy = Policy(algorithm, config.network, observation_space, action_space, initialiser, seeds.actions).to(device)
+    network = policy.network
     match algorithm:
         case PPOConfig():
             return PPO(algorithm, network, policy, initialiser, config.env.num_envs, seeds.minibatches)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlbridge.config import AlgorithmConfig, DQNConfig, NetworkConfig, algorithms_for
+from rlbridge.learn.conv import network_for
 from rlbridge.learn.distributions import distribution_for
 from rlbridge.learn.dueling import Dueling
 from rlbridge.learn.nets import MLP
@@ -25,7 +26,7 @@ class Policy(nn.Module):
 
     Args:
         algorithm: what it is trained by, which says what its outputs are.
-        network: hidden layers and activation.
+        network: hidden layers and activation; ``Policy.network`` is what they come to.
         observation_space, action_space: of a single environment.
         initialiser: the generator that draws the weights.
         seed: of the policy's own generator, which draws its actions.
@@ -50,7 +51,8 @@ class Policy(nn.Module):
         self.distribution = distribution_for(algorithm.name, self.actions)
         rows = not self.encoder.image  # the convolutions scale pixels themselves
         self.normaliser = Normaliser(self.encoder.size) if algorithm.normalise_observations and rows else None
-        self.trunk = MLP(self.encoder.size, network.hidden, 0, network.activation, 1.0, initialiser)
+        self.network = network.shape(algorithm, self.encoder.image)
+        self.trunk = network_for(self.encoder, self.network, initialiser)
         outputs = self.distribution.outputs
         # A small last layer: the first actions hardly depend on what is observed. Action values are no actions.
         gain = 1.0 if isinstance(algorithm, DQNConfig) else 0.01
@@ -62,14 +64,14 @@ class Policy(nn.Module):
         self.generator = torch.Generator().manual_seed(seed)
 
     def features(self, rows: Tensor) -> Tensor:
-        """Encoded observations ``[B, size]`` -> what the last hidden layer says ``[B, hidden[-1]]``."""
+        """Encoded observations ``[B, *shape]`` -> what the last hidden layer says ``[B, hidden[-1]]``."""
         return self.trunk(self.normalised(rows))  # type: ignore[no-any-return]
 
     def normalised(self, rows: Tensor) -> Tensor:
         return rows if self.normaliser is None else self.normaliser(rows)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Encoded observations ``[B, size]`` -> the distribution's parameters ``[B, outputs]``."""
+        """Encoded observations ``[B, *shape]`` -> the distribution's parameters ``[B, outputs]``."""
         return self.head(self.features(rows))  # type: ignore[no-any-return]
 
     def act(self, observation: Any, deterministic: bool = False) -> NDArray[Any]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from rlbridge.config import NetworkConfig, PPOConfig
+from rlbridge.config import NetworkShape, PPOConfig
+from rlbridge.learn.conv import network_for
 from rlbridge.learn.distributions import Categorical, DiagonalGaussian
 from rlbridge.learn.minimise import Minimiser
 from rlbridge.learn.nets import MLP
@@ -43,7 +44,7 @@ class PPO:
     def __init__(
         self,
         config: PPOConfig,
-        network: NetworkConfig,
+        network: NetworkShape,
         policy: Policy,
         initialiser: torch.Generator,
         num_envs: int,
@@ -52,11 +53,13 @@ class PPO:
         assert isinstance(policy.distribution, (Categorical, DiagonalGaussian))
         self.config, self.policy, self.distribution = config, policy, policy.distribution
         self.device = next(policy.parameters()).device
-        size = self.policy.encoder.size
         # The critic is a network of its own, or one linear layer on what the policy's last hidden layer says.
         self.shared = network.shared
-        inputs, hidden = (self.policy.trunk.size, []) if self.shared else (size, network.hidden)
-        self.critic = MLP(inputs, hidden, 1, network.activation, 1.0, initialiser).to(self.device)
+        self.critic = (
+            MLP(self.policy.trunk.size, [], 1, network.activation, 1.0, initialiser)
+            if self.shared
+            else network_for(self.policy.encoder, network, initialiser, outputs=1)
+        ).to(self.device)
         self.reward_scale = RewardScale(num_envs, config.gamma) if config.normalise_rewards else None
         self.minimiser = Minimiser(
             [*self.policy.parameters(), *self.critic.parameters()],

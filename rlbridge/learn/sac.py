@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rlbridge.config import NetworkConfig, SACConfig
+from rlbridge.config import NetworkShape, SACConfig
 from rlbridge.learn.critic import Critic
 from rlbridge.learn.distributions import SquashedGaussian
 from rlbridge.learn.learner import OffPolicyLearner
@@ -29,15 +29,14 @@ class SAC(OffPolicyLearner):
     """
 
     def __init__(
-        self, config: SACConfig, network: NetworkConfig, policy: Policy, initialiser: torch.Generator, seed: int
+        self, config: SACConfig, network: NetworkShape, policy: Policy, initialiser: torch.Generator, seed: int
     ) -> None:
         assert isinstance(policy.distribution, SquashedGaussian)
         self.config, self.policy, self.distribution = config, policy, policy.distribution
-        self.shared = network.shared
         self.critic = Critic(policy, network, initialiser, twins=2).to(policy.device)
         self.critic_target = Target(self.critic)
         self.critic_minimiser = Minimiser(self.critic.parameters(), config.learning_rate, config.max_gradient_norm)
-        own = policy.head if self.shared else policy  # a shared trunk follows the critics' loss alone
+        own = self.critic.leaves_to(policy)
         self.policy_minimiser = Minimiser(own.parameters(), config.learning_rate, config.max_gradient_norm)
         start = math.log(config.temperature or config.initial_temperature)
         self.log_temperature = nn.Parameter(torch.tensor([start], device=policy.device))
@@ -78,9 +77,9 @@ class SAC(OffPolicyLearner):
         }
 
     def _update_policy(self, batch: Batch, temperature: Tensor) -> None:
-        features = self.policy.features(batch.observation)
-        action, log_prob = self._draw(self.policy.head(features.detach() if self.shared else features))
-        value = self.critic(batch.observation, action).amin(0)
+        judged, features = self.critic.features_for(self.policy, batch.observation)
+        action, log_prob = self._draw(self.policy.head(features))
+        value = self.critic.judge(judged, action).amin(0)
         policy_loss = (temperature * log_prob - value).mean()
         self.policy_minimiser.step(policy_loss)
         if self.config.temperature is None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rlbridge.config import NetworkConfig, TD3Config
+from rlbridge.config import NetworkShape, TD3Config
 from rlbridge.learn.critic import Critic
 from rlbridge.learn.learner import OffPolicyLearner
 from rlbridge.learn.minimise import Minimiser
@@ -26,13 +26,14 @@ class TD3(OffPolicyLearner):
     """
 
     def __init__(
-        self, config: TD3Config, network: NetworkConfig, policy: Policy, initialiser: torch.Generator, seed: int
+        self, config: TD3Config, network: NetworkShape, policy: Policy, initialiser: torch.Generator, seed: int
     ) -> None:
         self.config, self.policy = config, policy
         self.critic = Critic(policy, network, initialiser, twins=2).to(policy.device)
         self.policy_target, self.critic_target = Target(policy), Target(self.critic)
         self.critic_minimiser = Minimiser(self.critic.parameters(), config.learning_rate, config.max_gradient_norm)
-        self.policy_minimiser = Minimiser(policy.parameters(), config.learning_rate, config.max_gradient_norm)
+        own = self.critic.leaves_to(policy)
+        self.policy_minimiser = Minimiser(own.parameters(), config.learning_rate, config.max_gradient_norm)
         self.generator = torch.Generator().manual_seed(seed)
         self.updates = 0
         self._policy_loss = torch.zeros((), device=policy.device)
@@ -59,8 +60,9 @@ class TD3(OffPolicyLearner):
 
         self.updates += 1
         if self.updates % cfg.policy_delay == 0:
-            action = torch.tanh(self.policy(batch.observation))
-            policy_loss = -self.critic(batch.observation, action)[0].mean()
+            judged, features = self.critic.features_for(self.policy, batch.observation)
+            action = torch.tanh(self.policy.head(features))
+            policy_loss = -self.critic.judge(judged, action)[0].mean()
             self.policy_minimiser.step(policy_loss)
             self._policy_loss = policy_loss.detach()
             self.policy_target.track(cfg.tau)

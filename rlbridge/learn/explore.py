@@ -84,12 +84,17 @@ class EpsilonGreedy:
         return cfg.epsilon_start + done * (cfg.epsilon_end - cfg.epsilon_start)
 
     def act(self, observation: NDArray[Any], steps: int) -> NDArray[Any]:
-        best = self.policy.raw(observation, deterministic=True)
         epsilon: Any = self.epsilon(steps)
         n = len(observation)
         if self.config.exploration == "gaussian_epsilon":
             epsilon = truncated_normal(epsilon, self.config.epsilon_deviation, n, self.generator)
         coins = self.generator.random(n) < epsilon
+        # With few environments the coins mostly agree, and what is not asked for costs nothing.
+        if coins.all():
+            return self.policy.actions.random(n, self.generator)
+        best = self.policy.raw(observation, deterministic=True)
+        if not coins.any():
+            return best
         return np.where(coins[:, None], self.policy.actions.random(n, self.generator), best)
 
     def ended(self, rows: NDArray[np.bool_]) -> None:

@@ -67,7 +67,7 @@ GOALS = {
     "pendulum_ddpg": Goal(-160.0, "pendulum_ddpg"),
     "pendulum_td3": Goal(-160.0, "pendulum_td3"),
     "pendulum_sac": Goal(-160.0, "pendulum_sac"),
-    "mountain_car_continuous_sac": Goal(90.0, "mountain_car_continuous_sac"),
+    "mountain_car_continuous_td3": Goal(90.0, "mountain_car_continuous_td3"),
     "lunar_lander_dqn": Goal(150.0, "lunar_lander_dqn"),
     "lunar_lander_ppo": Goal(240.0, "lunar_lander_ppo"),
     "lunar_lander_continuous_sac": Goal(200.0, "lunar_lander_continuous_sac", seeds=1, hours=True),

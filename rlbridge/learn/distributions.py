@@ -18,7 +18,7 @@ from rlbridge.play.actions import Actions, Choices, Ranges
 from rlbridge.play.encoding import UnsupportedSpace
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
-_LOG_STD_RANGE = (-20.0, 2.0)  # as the authors of soft actor-critic limit it
+LOG_STD_RANGE = (-20.0, 2.0)  # as the authors of soft actor-critic limit it
 
 
 class Categorical(nn.Module):
@@ -154,7 +154,7 @@ class SquashedGaussian(nn.Module):
 
     def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
         mean, log_std = outputs.chunk(2, -1)
-        return torch.tanh(mean + log_std.clamp(*_LOG_STD_RANGE).exp() * noise)
+        return torch.tanh(mean + log_std.clamp(*LOG_STD_RANGE).exp() * noise)
 
     def mode(self, outputs: Tensor) -> Tensor:
         return torch.tanh(outputs.chunk(2, -1)[0])
@@ -162,7 +162,7 @@ class SquashedGaussian(nn.Module):
     def sample_with_log_prob(self, outputs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Actions ``[B, width]`` that gradients flow through, and their log-probability ``[B]``, in nats."""
         mean, log_std = outputs.chunk(2, -1)
-        log_std = log_std.clamp(*_LOG_STD_RANGE)
+        log_std = log_std.clamp(*LOG_STD_RANGE)
         unbounded = mean + log_std.exp() * noise
         gaussian = -0.5 * noise.square() - log_std - _HALF_LOG_TWO_PI
         # log(1 - tanh(u)^2), written so that it stays finite for large u.

@@ -9,9 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+LIMIT = 10.0
+"""What is normalised is limited to plus and minus this."""
+
 
 class Normaliser(nn.Module):
-    """Shifts and scales rows ``[B, size]`` by their running mean and deviation, limited to ±10.
+    """Shifts and scales rows ``[B, size]`` by their running mean and deviation, limited to ±``LIMIT``.
 
     The statistics are buffers: they travel with the policy, and only :meth:`update` moves them.
     """
@@ -32,7 +35,7 @@ class Normaliser(nn.Module):
         self.register_buffer("scale", torch.ones(size))
 
     def forward(self, rows: Tensor) -> Tensor:
-        return ((rows - self.shift) * self.scale).clamp(-10.0, 10.0)
+        return ((rows - self.shift) * self.scale).clamp(-LIMIT, LIMIT)
 
     @torch.no_grad()
     def update(self, rows: Tensor) -> None:
@@ -50,7 +53,7 @@ class Normaliser(nn.Module):
 
 
 class RewardScale:
-    """Divides rewards by the running deviation of the discounted return, limited to ±10; never shifts them.
+    """Divides rewards by the running deviation of the discounted return, limited to ±``LIMIT``; never shifts them.
 
     Only what the learner sees is scaled; reported returns stay raw.
     """
@@ -73,7 +76,7 @@ class RewardScale:
         self.variance = (squares + delta**2 * self.count * batch / total) / total
         self.mean += delta * batch / total
         self.count = total
-        scaled: NDArray[np.float32] = np.clip(rewards / np.sqrt(self.variance + 1e-8), -10.0, 10.0)
+        scaled: NDArray[np.float32] = np.clip(rewards / np.sqrt(self.variance + 1e-8), -LIMIT, LIMIT)
         return scaled.astype(np.float32)
 
     def state_dict(self) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class RunFolder:
     """Paths of one run, and its small files: config, environment, state, log.
 
     ``config.yaml`` · ``environment.json`` · ``metrics.jsonl`` · ``episodes.csv`` · ``tensorboard/`` ·
-    ``checkpoints/step_<n>/`` · ``best/`` · ``curve.png`` · ``log.txt`` · ``state.json`` · ``stop`` (if touched).
+    ``checkpoints/step_<n>/`` · ``best/`` · ``policy.onnx`` · ``policy.json`` · ``curve.png`` · ``before.gif`` and
+    ``after.gif`` (if asked for) · ``log.txt`` · ``state.json`` · ``stop`` (if touched).
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,6 +39,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.best = path / "best"
         self.curve = path / "curve.png"
+        self.policy = path / "policy.onnx"
         self.log_file = path / "log.txt"
         self.state = path / "state.json"
         self.stop = path / "stop"

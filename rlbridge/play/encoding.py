@@ -92,7 +92,9 @@ def _columns(space: spaces.Space[Any], values: Any) -> list[NDArray[np.float32]]
 
 
 def _one_hot(index: NDArray[Any], n: int) -> NDArray[np.float32]:
-    return np.eye(n, dtype=np.float32)[index.astype(np.int64)]
+    rows = np.zeros((len(index), n), dtype=np.float32)
+    rows[np.arange(len(index)), index.astype(np.int64)] = 1.0
+    return rows
 
 
 def _is_batch(space: spaces.Space[Any], values: Any) -> bool:

@@ -10,11 +10,21 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
+from rlbridge.play.actions import Actions
+from rlbridge.play.encoding import Encoder
+
 
 class Actor(Protocol):
     """Whatever turns raw observations, batch axis first, into the environment's actions."""
 
     def act(self, observation: Any, deterministic: bool = False) -> NDArray[Any]: ...
+
+
+class Player(Actor, Protocol):
+    """An actor that says which spaces it is for: the trainer's policy, and a policy file's."""
+
+    encoder: Encoder
+    actions: Actions
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
+from rlbridge.learn import env_state
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.rollout import Rollout
 from rlbridge.learn.seeds import Seeds
+from rlbridge.learn.stops import Stopped
 from rlbridge.learn.transition import Step
 
 
@@ -42,7 +44,9 @@ class StepCollector:
         transitions: real transitions handed out so far, all environments together.
         dropped: rows so far that came with ``infos["bridge_valid"]`` false.
         episodes: those that finished since :meth:`take_episodes`.
-        observation: the encoded observations ``[N, *shape]`` to act on next; None before a reset.
+        observation: the encoded observations ``[N, *shape]`` to act on next; None before a reset. Setting it to None
+            ends the episodes there are: the next collection begins new ones, seeded by the transitions so far.
+        filled: steps of a rollout that :class:`Stopped` broke off; the next collection goes on there.
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any], policy: Policy, seeds: Seeds, timeout: float = 60.0) -> None:
@@ -57,6 +61,10 @@ class StepCollector:
         self.episodes: list[Episode] = []
         self.observation: NDArray[Any] | None = None
         self._sent: NDArray[Any] | None = None
+        self.filled = 0
+        self._rollout: Rollout | None = None  # the one that is filled so far
+        self._broken_off: dict[str, Any] | None = None  # its rows, if they come from a checkpoint
+        self._drawn = policy.generator.get_state()  # before that rollout's noise
         n = envs.num_envs
         self.resetting = np.zeros(n, dtype=np.bool_)
         self.returns, self.lengths = np.zeros(n), np.zeros(n, dtype=np.int64)
@@ -72,27 +80,37 @@ class StepCollector:
     def collect(self, rollout: Rollout, check: Callable[[], None] = lambda: None) -> None:
         """Fill ``rollout`` by following the policy.
 
-        ``check`` is called before every step and may raise to break off. However a rollout breaks off, the
-        transition count and the policy's generator are then as if it had not begun.
+        ``check`` is called before every step and may raise. After :class:`Stopped` the next call, or a resumed run's,
+        goes on where this one broke off. After anything else it is as if this call had not been made, but for the
+        episodes: new ones begin.
 
         Raises:
             NotFinite: a reward or an observation is NaN or infinite; says where.
         """
-        counted, drawn = self.transitions, self.policy.generator.get_state()
+        before = self.transitions, self.dropped, self.filled, len(self.episodes)
+        drawn = self.policy.generator.get_state()
         try:
             self._fill(rollout, check)
-        except BaseException:
-            self.transitions = counted
-            self.policy.generator.set_state(drawn)
+        except Stopped:
+            if not self.filled:
+                self.policy.generator.set_state(drawn)
             raise
+        except BaseException:
+            self.transitions, self.dropped, self.filled, episodes = before
+            del self.episodes[episodes:]
+            self.policy.generator.set_state(drawn)
+            self.observation = None
+            raise
+        self.filled = 0
 
     def _fill(self, rollout: Rollout, check: Callable[[], None]) -> None:
         distribution, device = self.policy.distribution, next(self.policy.parameters()).device
+        self._begin(rollout)
         noise = distribution.noise(rollout.steps, rollout.num_envs, generator=self.policy.generator).to(device)
-        rollout.final.clear()
-        rollout.observation_np[0] = self.reset() if self.observation is None else self.observation
-        for t in range(rollout.steps):
+        for t in range(self.filled, rollout.steps):
             check()
+            if self.observation is None:
+                self._begin_anew(rollout, t)
             with torch.inference_mode():
                 raw = distribution.sample(self.policy(rollout.observation[t].to(device)), noise[t])
                 rollout.action_np[t] = raw.cpu().numpy()
@@ -104,6 +122,31 @@ class StepCollector:
             rollout.valid[t] = step.valid
             for i, final in step.final.items():
                 rollout.final[t, i] = final
+            self.filled = t + 1
+
+    def _begin(self, rollout: Rollout) -> None:
+        """Make ``rollout`` ready to be filled, or filled further, and the generator to draw its noise."""
+        self._rollout = rollout
+        if self.filled:
+            self.policy.generator.set_state(self._drawn)
+            if self._broken_off is not None:
+                rollout.load_state_dict(self._broken_off)
+                self._broken_off = None
+        else:
+            self._drawn = self.policy.generator.get_state()
+            rollout.final.clear()
+            if self.observation is not None:
+                rollout.observation_np[0] = self.observation
+
+    def _begin_anew(self, rollout: Rollout, t: int) -> None:
+        """Begin new episodes at step ``t``; those that were under way there are cut short for the learner."""
+        first = self.reset()
+        if t:
+            cut = rollout.valid[t - 1] & ~rollout.terminated[t - 1] & ~rollout.truncated[t - 1]
+            rollout.truncated[t - 1, cut] = True
+            for i in np.flatnonzero(cut):
+                rollout.final[t - 1, int(i)] = rollout.observation_np[t, i].copy()
+        rollout.observation_np[t] = first
 
     def step(self, actions: NDArray[Any]) -> Step:
         """Send ``actions`` (in the environment's units, batch axis first) and sort out what comes back."""
@@ -197,10 +240,49 @@ class StepCollector:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Counters. The environments' own states are not in it."""
-        return {"transitions": self.transitions, "dropped": self.dropped}
+        """Counters, episodes not yet taken, the part of a rollout there is; and where the environments can be
+        restored, their states."""
+        under_way = None
+        environments = None if self.observation is None else env_state.capture(self.envs)
+        if self.observation is not None and environments is not None:
+            under_way = {
+                "environments": environments,
+                "observation": self.observation.copy(),
+                "resetting": self.resetting.copy(),
+                "returns": self.returns.copy(),
+                "lengths": self.lengths.copy(),
+            }
+        rows = self._broken_off if self._rollout is None else self._rollout.state_dict(self.filled)
+        return {
+            "transitions": self.transitions,
+            "dropped": self.dropped,
+            "episodes": np.array(self.episodes, dtype=np.float64).reshape(-1, 3),
+            "under_way": under_way,
+            "rollout": {"filled": self.filled, "drawn": self._drawn, "rows": rows} if self.filled else None,
+        }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting; the next collection begins with new episodes."""
+    def load_state_dict(self, state: dict[str, Any], same_environments: bool = True) -> None:
+        """Go on from what :meth:`state_dict` gave.
+
+        Args:
+            state: of a collector with as many environments.
+            same_environments: whether these are made as those were; others are not brought into their states.
+
+        Where the environments are not restored, ``observation`` is None: new episodes begin.
+        """
         self.transitions, self.dropped = state["transitions"], state["dropped"]
-        self.observation = None
+        self.episodes = [Episode(int(step), float(total), int(length)) for step, total, length in state["episodes"]]
+        self.observation, self.filled, self._rollout = None, 0, None
+        if state["rollout"] is not None:
+            self.filled, self._drawn = state["rollout"]["filled"], state["rollout"]["drawn"]
+            self._broken_off = state["rollout"]["rows"]
+        under_way = state["under_way"]
+        if under_way is None or not same_environments:
+            return
+        observation = self.reset()  # what only a reset makes is then there
+        if env_state.restore(self.envs, under_way["environments"]):
+            observation[:] = under_way["observation"]
+            for name in ("resetting", "returns", "lengths"):
+                getattr(self, name)[:] = under_way[name]
+        else:
+            self.observation = None

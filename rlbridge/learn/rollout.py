@@ -40,6 +40,33 @@ class Rollout:
         """How many rows are real transitions."""
         return int(self.valid.sum())
 
+    def state_dict(self, filled: int) -> dict[str, Any]:
+        """The first ``filled`` steps and the observation they led to, as arrays of their own."""
+        final = {key: row for key, row in self.final.items() if key[0] < filled}
+        return {
+            "observation": self.observation_np[: filled + 1].copy(),
+            **{name: getattr(self, name)[:filled].copy() for name in _COLUMNS},
+            "final": None if not final else [np.array(list(final)), np.stack(list(final.values()))],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave.
+
+        Raises:
+            ValueError: it is of another rollout: longer, or with other rows.
+        """
+        filled = len(state["reward"])
+        for name, rows in (("observation_np", state["observation"]), *((name, state[name]) for name in _COLUMNS)):
+            ours = getattr(self, name)[: filled + (name == "observation_np")]
+            if rows.shape != ours.shape or rows.dtype != ours.dtype:
+                raise ValueError(f"the rollout's saved {name} is {rows.dtype} {rows.shape}, not {ours.shape}")
+            ours[:] = rows
+        keys, values = state["final"] or ((), ())
+        self.final = {(int(t), int(i)): row.copy() for (t, i), row in zip(keys, values, strict=True)}
+
+
+_COLUMNS = ("action_np", "reward", "terminated", "truncated", "valid")
+
 
 def gae(
     reward: NDArray[np.float32],

@@ -36,6 +36,7 @@ def reported() -> Iterator[None]:
 def _exit_code(error: Exception) -> int | None:
     from rlbridge import errors
     from rlbridge.config import ConfigError
+    from rlbridge.play.encoding import UnsupportedSpace
 
     if isinstance(error, ModuleNotFoundError) and "pip install" in str(error):
         return BAD_INPUT
@@ -45,6 +46,10 @@ def _exit_code(error: Exception) -> int | None:
         return FAILED
     if isinstance(error, errors.BridgeError):
         return NO_SERVER
-    if isinstance(error, (ConfigError, errors.BadTarget, errors.BindRefused, errors.UnknownFactory, errors.PortTaken)):
+    bad_input = (
+        *(ConfigError, UnsupportedSpace),
+        *(errors.BadTarget, errors.BindRefused, errors.UnknownFactory, errors.PortTaken),
+    )
+    if isinstance(error, bad_input):
         return BAD_INPUT
     return FAILED

@@ -77,8 +77,6 @@ class OffPolicyConfig(Section):
     """Discount of a reward one step later."""
     tau: Fraction = 0.005
     """How far target networks move towards the learned ones at each update; 1 = copy."""
-    target_every: Count = 1
-    """Gradient steps between two moves of the target networks."""
     max_gradient_norm: Positive | None = None
     """Gradients longer than this are scaled down to it."""
     normalise_observations: bool = False
@@ -96,6 +94,11 @@ class OffPolicyConfig(Section):
     priority_correction: Fraction = 0.4
     """replay=prioritised: importance weights at the start; rises to 1 at total_steps (beta of Schaul et al. 2016)."""
 
+    def updates_due(self, steps: int) -> int:
+        """Gradient steps that should have been made after ``steps`` transitions."""
+        past = max(steps - self.learning_starts, 0)
+        return int(past // self.train_every * self.train_every * self.updates_per_step)
+
 
 class DQNConfig(OffPolicyConfig):
     """Deep Q-learning (Mnih et al. 2015): discrete actions. double, dueling, prioritised and n-step make it D3QN."""
@@ -104,6 +107,8 @@ class DQNConfig(OffPolicyConfig):
 
     name: Literal["dqn"] = "dqn"
     """The algorithm."""
+    target_every: Count = 1
+    """Gradient steps between two moves of the target network."""
     double: bool = True
     """Choose the best next action by the learned network, value it by the target (van Hasselt et al. 2016)."""
     dueling: bool = False
@@ -118,7 +123,7 @@ class DQNConfig(OffPolicyConfig):
     """Part of total_steps over which epsilon falls."""
     epsilon_schedule: Literal["linear", "exponential"] = "linear"
     """How it falls."""
-    epsilon_deviation: NotNegative = 0.1
+    epsilon_deviation: Fraction = 0.1
     """exploration=gaussian_epsilon: spread of epsilon, cut off at 0 and 1."""
 
 
@@ -138,6 +143,8 @@ class DDPGConfig(NoiseConfig):
 
     name: Literal["ddpg"] = "ddpg"
     """The algorithm."""
+    target_every: Count = 1
+    """Gradient steps between two moves of the target networks."""
 
 
 class TD3Config(NoiseConfig):
@@ -158,6 +165,8 @@ class SACConfig(OffPolicyConfig):
 
     name: Literal["sac"] = "sac"
     """The algorithm."""
+    target_every: Count = 1
+    """Gradient steps between two moves of the target networks."""
     temperature: Positive | None = None
     """Weight of the entropy; by default learned."""
     initial_temperature: Positive = 1.0

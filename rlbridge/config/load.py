@@ -138,15 +138,15 @@ def _short(value: Any) -> str:
 def _nearest(location: tuple[str, ...], sections: dict[str, Any]) -> str:
     *parents, last = location
     here = RunConfig.model_fields if not parents else sections[parents[0]].model_fields
+    others = [name for name, config in ALGORITHMS.items() if parents == ["algorithm"] and last in config.model_fields]
+    if others:
+        return f"it belongs to {', '.join(others)}."
     close = difflib.get_close_matches(last, here, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]!r}?"
     elsewhere = [f"{name}.{last}" for name, section in sections.items() if last in section.model_fields]
     if elsewhere:
         return f"did you mean {elsewhere[0]!r}?"
-    others = [name for name, config in ALGORITHMS.items() if parents == ["algorithm"] and last in config.model_fields]
-    if others:
-        return f"it belongs to {', '.join(others)}."
     return f"known here: {', '.join(here)}."
 
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from rlbridge.config.algorithms import AlgorithmConfig, PPOConfig
+from rlbridge.config.algorithms import AlgorithmConfig, DQNConfig, OffPolicyConfig, PPOConfig
 from rlbridge.config.env import EnvConfig
 from rlbridge.config.section import Count, Positive, Section
 
@@ -108,3 +108,37 @@ class RunConfig(Section):
         if isinstance(self.algorithm, PPOConfig) and self.algorithm.rollout_steps * self.env.num_envs < 2:
             raise ValueError("algorithm.rollout_steps x env.num_envs is 1; an update needs at least 2 transitions")
         return self
+
+    @model_validator(mode="after")
+    def _only_an_actor_and_a_critic_share(self) -> RunConfig:
+        if self.network.shared and isinstance(self.algorithm, DQNConfig):
+            raise ValueError("network.shared = true: dqn has one network, and nothing to share it with; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _replay_teaches(self) -> RunConfig:
+        cfg = self.algorithm
+        if not isinstance(cfg, OffPolicyConfig):
+            return self
+        least = max(cfg.batch_size, cfg.n_step * self.env.num_envs)
+        if cfg.replay_size < least:
+            raise ValueError(
+                f"algorithm.replay_size = {cfg.replay_size} is too small: algorithm.batch_size = {cfg.batch_size} and "
+                f"algorithm.n_step = {cfg.n_step} with env.num_envs = {self.env.num_envs} need {least} or more"
+            )
+        if not cfg.updates_due(cfg.total_steps):
+            raise ValueError(
+                f"nothing would be learned: with algorithm.learning_starts = {cfg.learning_starts}, train_every = "
+                f"{cfg.train_every} and updates_per_step = {cfg.updates_per_step:g} no gradient step is due until "
+                f"algorithm.total_steps = {cfg.total_steps}"
+            )
+        for name, kind in _OF_ONE_REPLAY.items():
+            value = getattr(cfg, name)
+            if cfg.replay != kind and value != type(cfg).model_fields[name].default:
+                raise ValueError(
+                    f"algorithm.{name} = {value} has no effect with algorithm.replay = {cfg.replay}, only with {kind}"
+                )
+        return self
+
+
+_OF_ONE_REPLAY = {"recent": "recent", "priority_exponent": "prioritised", "priority_correction": "prioritised"}

@@ -13,11 +13,11 @@ except ModuleNotFoundError as error:
     ) from None
 
 from rlbridge.learn.checkpoint import CheckpointError
-from rlbridge.learn.collect import NotFinite
 from rlbridge.learn.policy import Policy, weights_digest
 from rlbridge.learn.run import Run, load_run, train
 from rlbridge.learn.run_folder import RunFolderError
 from rlbridge.learn.stops import Stopped
+from rlbridge.play.actions import NotFinite
 from rlbridge.play.encoding import UnsupportedSpace
 from rlbridge.play.evaluate import Evaluation, evaluate
 

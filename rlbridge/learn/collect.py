@@ -17,6 +17,7 @@ from rlbridge.learn.rollout import Rollout
 from rlbridge.learn.seeds import Seeds
 from rlbridge.learn.stops import Stopped
 from rlbridge.learn.transition import Step
+from rlbridge.play.actions import NotFinite
 
 
 class Episode(NamedTuple):
@@ -25,10 +26,6 @@ class Episode(NamedTuple):
     step: int
     total: float
     length: int
-
-
-class NotFinite(ValueError):
-    """An environment gave a NaN or infinite observation or reward."""
 
 
 class StepCollector:
@@ -74,7 +71,7 @@ class StepCollector:
         observations, _ = self.envs.reset(seed=self.seeds.of_reset(self.transitions))
         self.resetting[:], self.returns[:], self.lengths[:] = False, 0.0, 0
         self.observation = self.policy.encoder.batch(observations)
-        self._require_finite("observation", self.observation, "at the first reset")
+        self._require_finite("observation", self.observation, f"at the reset after step {self.transitions}")
         return self.observation
 
     def collect(self, rollout: Rollout, check: Callable[[], None] = lambda: None) -> None:
@@ -170,23 +167,26 @@ class StepCollector:
         """
         observations, rewards, terminated, truncated, infos = self._answer()
         self.observation = self.policy.encoder.batch(observations)
-        valid = ~self.resetting
+        valid, dropped = ~self.resetting, 0
         if "bridge_valid" in infos:
-            self.dropped += int((valid & ~infos["bridge_valid"]).sum())
+            dropped = int((valid & ~infos["bridge_valid"]).sum())
             valid &= infos["bridge_valid"]
         # Rows that are no transitions may hold anything; nothing may come of it.
         reward = np.where(valid, rewards, 0.0).astype(np.float32)
-        self.transitions += int(np.count_nonzero(valid))
-        self._require_finite("reward", reward)
-        self._require_finite("observation", self.observation)
-        self.returns += reward
-        self.lengths += valid
+        transitions = self.transitions + int(np.count_nonzero(valid))
         ended = terminated | truncated
         final: dict[int, NDArray[Any]] = {}
+        at = f"at step {transitions}"
+        self._require_finite("reward", reward, at)
+        self._require_finite("observation", self.observation, at)
+        if not self.next_step_mode and ended.any():
+            final = self._final(infos, np.flatnonzero(ended & valid), at)
+        # From here on nothing is refused any more: only what is handed out counts.
+        self.transitions, self.dropped = transitions, self.dropped + dropped
+        self.returns += reward
+        self.lengths += valid
         if ended.any():
             self._finish(ended, valid)
-            if not self.next_step_mode:
-                final = self._final(infos, np.flatnonzero(ended & valid))
         self.resetting = ended & self.next_step_mode
         return Step(self.observation, reward, terminated, truncated, valid, final)
 
@@ -216,7 +216,7 @@ class StepCollector:
                 self.episodes.append(Episode(self.transitions, float(self.returns[i]), int(self.lengths[i])))
             self.returns[i], self.lengths[i] = 0.0, 0
 
-    def _final(self, infos: dict[str, Any], indices: NDArray[np.int64]) -> dict[int, NDArray[Any]]:
+    def _final(self, infos: dict[str, Any], indices: NDArray[np.int64], at: str) -> dict[int, NDArray[Any]]:
         if len(indices) and "final_obs" not in infos:
             raise KeyError(
                 f"environment row {indices[0]} ended in SAME_STEP mode without infos['final_obs']; "
@@ -224,10 +224,10 @@ class StepCollector:
             )
         final = {int(i): self.policy.encoder.single(infos["final_obs"][i]) for i in indices}
         for i, row in final.items():
-            self._require_finite("final observation", row[None], row_index=i)
+            self._require_finite("final observation", row[None], at, i)
         return final
 
-    def _require_finite(self, what: str, values: NDArray[Any], when: str = "", row_index: int | None = None) -> None:
+    def _require_finite(self, what: str, values: NDArray[Any], at: str, row_index: int | None = None) -> None:
         if values.dtype == np.uint8:
             return
         finite = np.isfinite(values)
@@ -236,7 +236,7 @@ class StepCollector:
         row = int(np.argwhere(~finite)[0][0])
         raise NotFinite(
             f"environment row {row if row_index is None else row_index} gave the {what} "
-            f"{values[row].tolist()} {when or f'at step {self.transitions}'}; it must be finite."
+            f"{values[row].tolist()} {at}; it must be finite."
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -186,6 +186,7 @@ def distribution_for(algorithm: str, actions: Actions) -> Distribution:
     if not actions.bounded.all():
         raise UnsupportedSpace(
             f"{algorithm} acts between bounds, and dimension {int(actions.bounded.argmin())} of the actions has none "
-            f"({actions.space}). Bound it (gymnasium.wrappers.RescaleAction, or in the environment), or use ppo."
+            f"({actions.space}). Bound it in the environment or with gymnasium.wrappers.TransformAction, or use "
+            "algorithm.name=ppo."
         )
     return SquashedGaussian(actions) if algorithm == "sac" else Deterministic(actions)

@@ -106,7 +106,8 @@ class Policy(nn.Module):
 
 def refuse_actions(algorithm: str, space: spaces.Space[Any]) -> None:
     """Raise UnsupportedSpace if ``algorithm`` cannot drive actions of ``space``; names those that can."""
-    able = algorithms_for(type(space).__name__)
+    kinds = (algorithms_for(kind.__name__) for kind in type(space).__mro__)  # a subclass is driven as its base
+    able = next(filter(None, kinds), [])
     if able and algorithm not in able:
         raise UnsupportedSpace(
             f"{algorithm} cannot drive {type(space).__name__} actions ({space}). These can: {', '.join(able)} "

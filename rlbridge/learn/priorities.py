@@ -47,7 +47,7 @@ class Priorities:
     def _set(self, row: NDArray[np.int64], value: NDArray[np.float64]) -> None:
         node = row + self.leaves
         self.tree[node] = value
-        while node[0] > 1:
+        while len(node) and node[0] > 1:  # none, where no row of a step was a transition
             node = np.unique(node // 2)
             self.tree[node] = self.tree[2 * node] + self.tree[2 * node + 1]
 

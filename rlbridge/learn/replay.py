@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlbridge.config import OffPolicyConfig
+from rlbridge.config import ConfigError, OffPolicyConfig
+from rlbridge.learn.machine import memory_limit
 from rlbridge.learn.priorities import Priorities
 from rlbridge.learn.transition import Step
 
@@ -49,6 +51,9 @@ class Replay:
         shape, dtype: of an encoded observation.
         width, action_dtype: of a raw action.
         seed: of the generator that draws.
+
+    Raises:
+        ConfigError: all of it would not fit into this machine's memory.
     """
 
     def __init__(
@@ -62,8 +67,9 @@ class Replay:
         seed: int,
     ) -> None:
         self.config, self.num_envs = config, num_envs
-        self.capacity = max(config.replay_size // num_envs, config.n_step)  # of one ring
+        self.capacity = config.replay_size // num_envs  # of one ring
         rows = self.capacity * num_envs  # row of slot t of ring i: t * num_envs + i
+        _require_room(rows, 2 * math.prod(shape) * dtype.itemsize + width * np.dtype(action_dtype).itemsize + 6)
         self.observation = np.zeros((rows, *shape), dtype)
         self.next_observation = np.zeros((rows, *shape), dtype)
         self.action = np.zeros((rows, width), action_dtype)
@@ -189,6 +195,17 @@ class Replay:
         self.generator.bit_generator.state = state["generator"]
         if self.priorities is not None:
             self.priorities.load_state_dict(state["priorities"])
+
+
+def _require_room(rows: int, each: int) -> None:
+    """Memory is only taken as the rings fill: without a look now, the run would be ended for it hours later."""
+    limit = memory_limit()
+    if limit is not None and rows * each > limit:
+        raise ConfigError(
+            f"the replay memory would take {rows * each:,} bytes ({each:,} for each of {rows:,} transitions), and "
+            f"this machine has {limit:,}. Set algorithm.replay_size to {limit // each // 2:,} or less, or make "
+            "observations smaller."
+        )
 
 
 _COLUMNS = ("observation", "next_observation", "action", "reward", "terminated", "last")

@@ -19,7 +19,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from rlbridge.client import Unsupported, make, make_vec
 from rlbridge.config import OffPolicyConfig, RunConfig
 from rlbridge.learn.checkpoint import prune_checkpoints, save_checkpoint
-from rlbridge.learn.collect import NotFinite, StepCollector
+from rlbridge.learn.collect import StepCollector
 from rlbridge.learn.curve import draw_curve
 from rlbridge.learn.explore import explorer_for
 from rlbridge.learn.learner import OffPolicyLearner
@@ -31,6 +31,7 @@ from rlbridge.learn.replay import Replay
 from rlbridge.learn.run_folder import RunFolder
 from rlbridge.learn.seeds import Seeds
 from rlbridge.learn.stops import Stopped, Stops
+from rlbridge.play.actions import NotFinite
 from rlbridge.play.evaluate import Evaluation, evaluate
 from rlbridge.play.space_state import space_to_state
 
@@ -38,6 +39,7 @@ Callback = Callable[[int, Mapping[str, float]], None]
 """Called after every update with the step and its metrics; raising :class:`Stopped` in it ends the run cleanly."""
 
 
+_ADVICE = "a smaller learning_rate or max_gradient_norm, or normalised observations and rewards, may help."
 _RECORD_EVERY = 1_000  # transitions between two rows of metrics where updates are many
 
 
@@ -51,7 +53,7 @@ class Trainer:
         baseline: a name and a return for the level line in the learning curve.
 
     Raises:
-        UnsupportedSpace, RunFolderError: before anything is stepped or written.
+        UnsupportedSpace, ConfigError, RunFolderError: before anything is stepped or written.
     """
 
     def __init__(
@@ -68,6 +70,13 @@ class Trainer:
             spaces = self.envs.single_observation_space, self.envs.single_action_space
             self.learner = make_learner(config, *spaces, self.seeds)
             self.collector = StepCollector(self.envs, self.learner.policy, self.seeds, config.env.timeout)
+            if isinstance(config.algorithm, OffPolicyConfig):
+                policy, cfg, n = self.learner.policy, config.algorithm, self.envs.num_envs
+                encoder, actions = policy.encoder, policy.actions
+                self.explorer = explorer_for(cfg, policy, n, self.seeds.exploration)
+                self.replay = Replay(
+                    cfg, n, encoder.shape, encoder.dtype, actions.width, actions.dtype, self.seeds.replay
+                )
             self.folder = RunFolder.create(config)
             self.folder.write_environment(self.envs)
         except BaseException:
@@ -86,13 +95,6 @@ class Trainer:
         self._state_due = 0.0
         self._begun, self._begun_at = time.monotonic(), 0
         self._measured: dict[str, torch.Tensor] = {}
-        if isinstance(config.algorithm, OffPolicyConfig):
-            policy, cfg = self.learner.policy, config.algorithm
-            encoder, actions = policy.encoder, policy.actions
-            self.explorer = explorer_for(cfg, policy, self.envs.num_envs, self.seeds.exploration)
-            self.replay = Replay(
-                cfg, self.envs.num_envs, encoder.shape, encoder.dtype, actions.width, actions.dtype, self.seeds.replay
-            )
 
     def run(self) -> str:
         """Train until something says stop; returns what: ``total_steps``, ``target_return``, ``wall_time``,
@@ -120,7 +122,9 @@ class Trainer:
         except BaseException as error:
             self._fail(error)
             if isinstance(error, NotFinite):
-                raise NotFinite(f"{error} Last checkpoint: {self.last_checkpoint or 'none'}.") from None
+                raise NotFinite(
+                    f"{error} {self.steps:,} steps are done. Last checkpoint: {self.last_checkpoint or 'none'}."
+                ) from None
             raise
         finally:
             self.metrics.close()
@@ -130,8 +134,13 @@ class Trainer:
                 close_envs(self._evaluation_envs)
 
     def save(self) -> Path:
-        """Write ``checkpoints/step_<n>``, unless it is there already, and drop the oldest."""
+        """Write ``checkpoints/step_<n>``, unless it is there already, and drop the oldest.
+
+        Raises:
+            NotFinite: the weights are; the checkpoints that there are stay.
+        """
         if self.last_checkpoint is None or self._saved_at != self.steps:
+            self._require_finite_weights()
             path = self.folder.checkpoints / f"step_{self.steps}"
             self.last_checkpoint = save_checkpoint(path, self.state_dict())
             self._saved_at = self.steps
@@ -185,20 +194,21 @@ class Trainer:
             self._learn(learner, cfg)
             step = collector.receive()
             self.replay.add(observation, action, step)
-            self.explorer.ended(step.terminated | step.truncated)
+            # Not valid is also a row that was being reset: what was explored there belongs to no episode.
+            self.explorer.ended(step.terminated | step.truncated | ~step.valid)
             if policy.normaliser is not None and step.valid.any():
                 policy.normaliser.update(torch.from_numpy(step.observation[step.valid]).to(policy.device))
             self.steps = collector.transitions
+            if self.steps >= self.total_steps:
+                self._learn(learner, cfg)  # nothing will be sent any more for it to overlap with
             if _due(_RECORD_EVERY, self._recorded_at, self.steps, self.steps >= self.total_steps):
                 self._recorded_at = self.steps
                 self._report({name: float(value) for name, value in self._measured.items()})
             self._evaluate_and_save()
-        self._learn(learner, cfg)
 
     def _learn(self, learner: OffPolicyLearner, cfg: OffPolicyConfig) -> None:
         """The gradient steps that the transitions so far allow, and that were not done yet."""
-        past = max(self.steps - cfg.learning_starts, 0)
-        due = int(past // cfg.train_every * cfg.train_every * cfg.updates_per_step) - learner.updates
+        due = cfg.updates_due(self.steps) - learner.updates
         if due <= 0:
             return
         progress = min(self.steps / self.total_steps, 1.0)
@@ -210,6 +220,14 @@ class Trainer:
             error = self._measured.pop("priority")
             if self.replay.priorities is not None:
                 self.replay.update_priorities(batch.rows, error.cpu().numpy())
+
+    def _require_finite_weights(self) -> None:
+        # Losses are looked at now and then only, and the last gradient step may be the one that broke them.
+        for name, part in vars(self.learner).items():
+            if isinstance(part, torch.nn.Module):
+                for weights in part.parameters():
+                    if not bool(weights.isfinite().all()):
+                        raise NotFinite(f"the updates until step {self.steps} left the {name} not finite; {_ADVICE}")
 
     def _report(self, update: Mapping[str, float]) -> None:
         _require_finite(update, self.steps)
@@ -244,6 +262,7 @@ class Trainer:
             self.callback(self.steps, values)
 
     def _evaluate(self) -> Evaluation:
+        self._require_finite_weights()
         settings = self.config.evaluation
         if self._evaluation_envs is None:
             self._evaluation_envs = make_envs(
@@ -273,7 +292,7 @@ class Trainer:
 
     def _fail(self, error: BaseException) -> None:
         """Keep what was learned, if it is sound, and say in the folder what happened."""
-        if all(bool(parameter.isfinite().all()) for parameter in self.learner.policy.parameters()):
+        with contextlib.suppress(NotFinite):
             self.save()
         self._write_state("failed", error=f"{type(error).__name__}: {error}")
         self.folder.log(f"failed after {self.steps:,} steps: {type(error).__name__}: {error}")
@@ -339,7 +358,4 @@ def _due(every: int, last: int, steps: int, done: bool) -> bool:
 def _require_finite(values: Mapping[str, float], steps: int) -> None:
     for name, value in values.items():
         if not math.isfinite(value):
-            raise NotFinite(
-                f"the update at step {steps} gave {name} = {value}; a smaller learning_rate or max_gradient_norm, "
-                "or normalise_rewards and normalise_observations, may help."
-            )
+            raise NotFinite(f"the update at step {steps} gave {name} = {value}; {_ADVICE}")

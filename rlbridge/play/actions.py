@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from rlbridge.play.encoding import UnsupportedSpace
 
 
+class NotFinite(ValueError):
+    """NaN or infinity where numbers are needed: an action, an observation, a reward, a loss."""
+
+
 class Choices:
     """Discrete, MultiDiscrete and MultiBinary actions.
 
@@ -67,7 +71,18 @@ class Ranges:
         self.centre, self.half_range = np.where(self.bounded, (low + high) / 2, 0.0), (high - low) / 2
 
     def to_environment(self, raw: NDArray[Any]) -> NDArray[Any]:
-        """``[B, width]`` raw -> ``[B, *space.shape]``, scaled, clipped to the bounds, in the space's dtype."""
+        """``[B, width]`` raw -> ``[B, *space.shape]``, scaled, clipped to the bounds, in the space's dtype.
+
+        Raises:
+            NotFinite: a policy that has diverged must not move anything.
+        """
+        finite = np.isfinite(raw)
+        if not finite.all():
+            row = int(np.argwhere(~finite)[0][0])
+            raise NotFinite(
+                f"row {row} of the actions is {raw[row].tolist()}, in parts of the action's range; nothing was sent. "
+                "The policy has diverged: a smaller learning_rate or a max_gradient_norm may help."
+            )
         action = np.clip(self.centre + self.half_range * raw, self.low, self.high)
         if np.issubdtype(self.space.dtype, np.integer):
             action = np.rint(action)

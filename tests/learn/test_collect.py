@@ -8,7 +8,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from scripted import Counter, Disowning, Poisoned, collector_for
 
-from rlbridge.learn.collect import NotFinite
+from rlbridge.play.actions import NotFinite
 
 SAME, NEXT = AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP
 

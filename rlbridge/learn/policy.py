@@ -92,7 +92,8 @@ class Policy(nn.Module):
     @torch.inference_mode()
     def raw(self, encoded: NDArray[Any], deterministic: bool) -> NDArray[Any]:
         """Raw actions ``[B, width]`` for encoded observations ``[B, *shape]``."""
-        outputs = self(torch.from_numpy(encoded).to(self.device))
+        # Contiguous: a picture may come upside down, as a view that torch does not take.
+        outputs = self(torch.from_numpy(np.ascontiguousarray(encoded)).to(self.device))
         if deterministic:
             return self.distribution.mode(outputs).cpu().numpy()
         noise = self.distribution.noise(len(encoded), generator=self.generator).to(self.device)

@@ -55,6 +55,8 @@ class EvaluationConfig(Section):
     """Environments that play them together; by default as many as train, or as there are episodes."""
     stop_at_return: float | None = Field(default=None, allow_inf_nan=False)
     """End the run once an evaluation's mean return reaches this."""
+    gif: bool = False
+    """Film an episode before training and one after it: before.gif and after.gif in the run folder."""
 
 
 class CheckpointConfig(Section):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import TypeAdapter
 
+from rlbridge.client import make
 from rlbridge.config import AlgorithmConfig, NetworkConfig, RunConfig, load_config
 from rlbridge.learn.checkpoint import CheckpointError, list_checkpoints, load_checkpoint
 from rlbridge.learn.policy import Policy
@@ -17,6 +19,8 @@ from rlbridge.learn.run_folder import RunFolder
 from rlbridge.learn.seeds import Seeds
 from rlbridge.learn.trainer import Callback, Trainer, close_envs, make_envs
 from rlbridge.play.evaluate import Evaluation, evaluate
+from rlbridge.play.fit import require_fit
+from rlbridge.play.gif import record
 from rlbridge.play.space_state import space_from_state
 
 
@@ -30,20 +34,34 @@ class Run:
     steps: int
     stop_reason: str | None = None
 
-    def evaluate(self, episodes: int = 20, *, target: str | None = None, seed: int | None = None) -> Evaluation:
+    def evaluate(
+        self,
+        episodes: int = 20,
+        *,
+        target: str | None = None,
+        seed: int | None = None,
+        gif: str | Path | None = None,
+    ) -> Evaluation:
         """Play deterministic episodes with the policy.
 
         Args:
             episodes: how many.
             target: other environments than the run's own, with the same spaces.
             seed: of the environments; by default one that the run itself never used.
+            gif: a file for a moving picture of the first episode, which is played once more for it.
+
+        Raises:
+            SpacesDiffer: the policy is not for those environments.
+            CannotRender: they give no pictures.
         """
         config = self.config if target is None else load_config(self.config, [f"env.target={target}", "env.kwargs={}"])
+        seed = Seeds.from_run(config.run.seed).afterwards if seed is None else seed
+        if gif is not None:
+            record(self.policy, partial(make, config.env.target, **config.env.client_options()), seed, gif)
         envs = make_envs(config, min(episodes, config.evaluation.num_envs or config.env.num_envs))
         try:
-            return evaluate(
-                self.policy, envs, episodes, Seeds.from_run(config.run.seed).afterwards if seed is None else seed
-            )
+            require_fit(self.policy, envs.single_observation_space, envs.single_action_space)
+            return evaluate(self.policy, envs, episodes, seed)
         finally:
             close_envs(envs)
 

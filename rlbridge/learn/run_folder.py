@@ -40,6 +40,8 @@ class RunFolder:
         self.best = path / "best"
         self.curve = path / "curve.png"
         self.policy = path / "policy.onnx"
+        self.before = path / "before.gif"
+        self.after = path / "after.gif"
         self.log_file = path / "log.txt"
         self.state = path / "state.json"
         self.stop = path / "stop"

@@ -22,9 +22,12 @@ from rlbridge.learn.checkpoint import prune_checkpoints, save_checkpoint
 from rlbridge.learn.collect import StepCollector
 from rlbridge.learn.curve import draw_curve
 from rlbridge.learn.explore import explorer_for
+from rlbridge.learn.export import export_at_end
+from rlbridge.learn.film import film_after, film_before
 from rlbridge.learn.learner import OffPolicyLearner
 from rlbridge.learn.learners import make_learner
 from rlbridge.learn.metrics import Metrics
+from rlbridge.learn.policy import Policy
 from rlbridge.learn.ppo import PPO
 from rlbridge.learn.progress import ProgressReport
 from rlbridge.learn.replay import Replay
@@ -108,6 +111,7 @@ class Trainer:
         try:
             with self.stops, self.report:
                 try:
+                    film_before(*self._filmed(), self.stops.check)
                     if isinstance(self.learner, PPO):
                         self._on_policy(self.learner)
                     else:
@@ -116,6 +120,8 @@ class Trainer:
                 except Stopped as stop:
                     reason = stop.reason
                 self.save()
+                self._export()
+                self._say(film_after(*self._filmed(), reason))
             self._write_state("stopped" if reason.startswith("SIG") else "finished", reason=reason)
             self._say(f"ended by {reason} after {self.steps:,} steps; last checkpoint {self.last_checkpoint}")
             return reason
@@ -294,8 +300,17 @@ class Trainer:
         """Keep what was learned, if it is sound, and say in the folder what happened."""
         with contextlib.suppress(NotFinite):
             self.save()
+            if isinstance(error, Exception):  # else somebody is in a hurry
+                self._export()
         self._write_state("failed", error=f"{type(error).__name__}: {error}")
         self.folder.log(f"failed after {self.steps:,} steps: {type(error).__name__}: {error}")
+
+    def _export(self) -> None:
+        self.metrics.flush()  # the evaluations in it are told of the policy
+        self._say(export_at_end(self.learner.policy, self.config, self.folder, self.steps))
+
+    def _filmed(self) -> tuple[RunConfig, Policy, RunFolder, int]:
+        return self.config, self.learner.policy, self.folder, self.seeds.evaluation
 
     def _write_state(self, status: str, **more: str) -> None:
         self.metrics.flush()
@@ -313,7 +328,9 @@ class Trainer:
             }
         )
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str | None) -> None:
+        if text is None:
+            return
         self.folder.log(text)
         self.report.say(text)
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rlbridge.play.evaluate import Player
 from rlbridge.play.fit import require_fit
 
-MAX_FRAMES = 300
-MAX_SIDE = 400
+MAX_FRAMES = 200
+MAX_SIDE = 320
 """Pixels of the longer side; larger frames are scaled down."""
 MAX_STEPS = 10_000
 """An episode that does not end is left here."""
@@ -98,8 +98,9 @@ def _picture(env: gymnasium.Env[Any, Any]) -> Any:
             f"render() gave {frame.dtype}{list(frame.shape)}; a picture is uint8, [height, width, 3 colours]."
         )
     picture = Image.fromarray(frame if frame.ndim == 2 else np.ascontiguousarray(frame[..., :3]))
-    picture.thumbnail((MAX_SIDE, MAX_SIDE))
-    return picture.quantize() if picture.mode == "RGB" else picture
+    # The finer filters and palettes take ten times as long, and a GIF shows little of them.
+    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BILINEAR)
+    return picture.quantize(method=Image.Quantize.FASTOCTREE) if picture.mode == "RGB" else picture
 
 
 def _write(frames: list[Any], file: Path, seconds: float) -> None:

@@ -47,7 +47,7 @@ def test_a_run_folder_holds_what_it_should(tmp_path):
     names = {path.name for path in run.dir.iterdir()}
     assert names == {
         *("config.yaml", "environment.json", "metrics.jsonl", "episodes.csv", "tensorboard"),
-        *("checkpoints", "best", "curve.png", "log.txt", "state.json"),
+        *("checkpoints", "best", "policy.onnx", "policy.json", "curve.png", "log.txt", "state.json"),
     }
     assert {path.name for path in (run.dir / "checkpoints").iterdir()} == {"step_200", "step_300"}
     assert load_config(run.dir / "config.yaml") == run.config

@@ -1,13 +1,19 @@
-"""``rlbridge evaluate RUN_DIR``"""
+"""``rlbridge evaluate RUN_DIR|POLICY.onnx``"""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rlbridge.cli.failures import reported
+
+if TYPE_CHECKING:
+    from rlbridge.play import Description, Evaluation
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,21 +22,45 @@ def add_to(app: typer.Typer) -> None:
 
 
 def evaluate(
-    run_dir: Annotated[str, typer.Argument(help="A run folder.")],
+    policy: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_DIR|POLICY.onnx",
+            help="A run folder, or a policy file with its .json beside it: no torch needed.",
+        ),
+    ],
     env: Annotated[str | None, typer.Option(help="Another target than the run's own, with the same spaces.")] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 20,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of the environments; default: one the run never used.")
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="last, best, or the step of a checkpoint that was kept.")] = "last",
+    gif: Annotated[str | None, typer.Option(help="Write the first episode here, as a moving picture.")] = None,
+    checkpoint: Annotated[
+        str, typer.Option(help="Of a run folder: last, best, or the step of a checkpoint that was kept.")
+    ] = "last",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Play deterministic episodes with a trained policy and report their returns."""
-    with reported():
-        from rlbridge.learn import load_run
+    """Play deterministic episodes with a trained policy and report their returns.
 
-        run = load_run(run_dir, int(checkpoint) if checkpoint.isdigit() else checkpoint)
-        result = run.evaluate(episodes, target=env, seed=seed)
+    Examples:
+
+      rlbridge evaluate runs/first --episodes 10 --gif first.gif
+
+      rlbridge evaluate runs/first/policy.onnx --env grpc://127.0.0.1:50051 --json
+    """
+    if gif is not None and not Path(gif).absolute().parent.is_dir():
+        raise typer.BadParameter(f"--gif: there is no folder {Path(gif).absolute().parent}")
+    if policy.endswith(".onnx"):
+        if checkpoint != "last":
+            raise typer.BadParameter("--checkpoint is for a run folder; a policy file holds one policy")
+        with reported():
+            result = _play_file(policy, env, episodes, seed, gif)
+    else:
+        with reported():
+            from rlbridge.learn import load_run
+
+            run = load_run(policy, int(checkpoint) if checkpoint.isdigit() else checkpoint)
+            result = run.evaluate(episodes, target=env, seed=seed, gif=gif)
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
     else:
@@ -38,3 +68,48 @@ def evaluate(
             f"{result.episodes} episodes: return {result.return_mean:.2f} +/- {result.return_std:.2f}, "
             f"length {result.length_mean:.1f}"
         )
+
+
+def _play_file(path: str, env: str | None, episodes: int, seed: int | None, gif: str | None) -> Evaluation:
+    from gymnasium.vector import AutoresetMode
+
+    from rlbridge.client import Unsupported, make, make_vec
+    from rlbridge.play import OnnxPolicy, evaluate, record, require_fit
+
+    policy = OnnxPolicy.load(path)
+    told = policy.description
+    target = _own_target(told) if env is None else env
+    kwargs = told.kwargs if target == told.target else {}
+    seed = told.evaluation.get("seed", 0) if seed is None else seed
+    if gif is not None:
+        record(policy, partial(make, target, **kwargs), seed, gif)
+    rows = min(episodes, told.evaluation.get("num_envs", episodes))
+    try:
+        envs = make_vec(target, rows, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs)
+    except Unsupported:  # a server's native batch has one mode of its own
+        envs = make_vec(target, rows, autoreset_mode=None, **kwargs)
+    try:
+        require_fit(policy, envs.single_observation_space, envs.single_action_space)
+        return evaluate(policy, envs, episodes, seed)
+    finally:
+        envs.close()
+
+
+def _own_target(told: Description) -> str:
+    """Where the policy was trained, if going there on a file's word can do no harm.
+
+    A file that somebody sent must not choose which code is run here, nor which server is shown this user's token.
+    """
+    if told.target is None:
+        raise typer.BadParameter("--env is needed: the policy file does not say where it was trained")
+    if "://" not in told.target and (":" in told.target or told.kwargs):
+        raise typer.BadParameter(
+            f"--env is needed: the policy file names {told.target!r} with {told.kwargs}, which is code to be run; say "
+            f"--env {told.target} if you know it"
+        )
+    if "://" in told.target and any(name.startswith(("RLBRIDGE_TOKEN", "RLBRIDGE_TLS")) for name in os.environ):
+        raise typer.BadParameter(
+            f"--env is needed: the policy file names {told.target!r}, which would be shown your RLBRIDGE_TOKEN or "
+            f"certificate; say --env {told.target} if you know it"
+        )
+    return told.target

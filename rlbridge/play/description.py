@@ -145,7 +145,11 @@ def _field(tree: Mapping[str, Any], name: str, wanted: type, default: Any = _REQ
 
 def _numbers(tree: Mapping[str, Any], name: str) -> dict[str, int]:
     found = _field(tree, name, dict, {})
-    return {key: _field(found, key, int) for key in found}
+    least = {"seed": 0, "num_envs": 1}
+    for key, number in least.items():
+        if not number <= _field(found, key, int, number) < 2**63:
+            raise PolicyFileError(f"{name}.{key} is {found[key]}; it should be {number} or more.")
+    return {key: found[key] for key in least if key in found}
 
 
 def _space(tree: Mapping[str, Any], name: str) -> spaces.Space[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,14 +15,18 @@ class Minimiser:
     """Adam (Kingma and Ba 2015) with the gradient's norm limited.
 
     For small networks a gradient step costs dispatch, not arithmetic. So the parameters become views of one flat
-    vector, and norm, clipping and Adam take a handful of kernels, however many layers there are. (torch.optim would
-    do on that vector too, but is slower there, and its first use imports the compiler: a second or more.)
+    vector, their ``grad`` of another, and norm, clipping and Adam take five kernels, however many layers there are.
+    (torch.optim would do on that vector too, but its bookkeeping costs as much as the arithmetic, and its first use
+    imports the compiler: a second or more.)
 
     Args:
         parameters: what to move; only they get gradients.
         learning_rate: may be assigned anew at any time.
         max_gradient_norm: gradients longer than this are scaled down to it; None = never.
         betas, epsilon: Adam's decays of the two moments, and what keeps it from dividing by zero.
+
+    Attributes:
+        flat, gradient: all parameters and their gradient, in order.
     """
 
     def __init__(
@@ -39,29 +42,47 @@ class Minimiser:
         self.betas, self.epsilon = betas, epsilon
         self.flat = flatten(self.parameters)
         self.gradient = torch.zeros_like(self.flat)
+        start = 0
+        for parameter in self.parameters:
+            end = start + parameter.numel()
+            parameter.grad = self.gradient[start:end].view_as(parameter)
+            start = end
         self.first_moment = torch.zeros_like(self.flat)
         self.second_moment = torch.zeros_like(self.flat)
-        self.no_norm = self.flat.new_zeros(())
         self.steps = 0
+        self._steps = self.flat.new_zeros(())
+        self._no_norm = self.flat.new_zeros(())
 
     def step(self, loss: Tensor) -> Tensor:
         """Go one step down ``loss``; returns the gradient's norm before clipping, a scalar tensor (0 if unlimited)."""
         gradients = torch.autograd.grad(loss, self.parameters)
-        with torch.no_grad():
-            gradient = torch.cat([g.flatten() for g in gradients], out=self.gradient)
-            norm = self.no_norm
-            if self.max_gradient_norm is not None:
-                norm = torch.linalg.vector_norm(gradient)
-                gradient.mul_((self.max_gradient_norm / (norm + 1e-6)).clamp_(max=1.0))
-            beta1, beta2 = self.betas
-            self.steps += 1
-            self.first_moment.lerp_(gradient, 1.0 - beta1)
-            self.second_moment.mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
-            # The bias corrections 1 - beta^t, taken out of the vectors and into the two scalars.
-            correction = math.sqrt(1.0 - beta2**self.steps)
-            rate = self.learning_rate * correction / (1.0 - beta1**self.steps)
-            denominator = self.second_moment.sqrt().add_(self.epsilon * correction)
-            self.flat.addcdiv_(self.first_moment, denominator, value=-rate)
+        torch.cat([gradient.reshape(-1) for gradient in gradients], out=self.gradient)
+        return self.descend()
+
+    def descend(self) -> Tensor:
+        """Go one step against ``gradient``, which is overwritten; returns its norm as :meth:`step` does."""
+        norm, scale = self._no_norm, None
+        if self.max_gradient_norm is not None:
+            norm = torch.linalg.vector_norm(self.gradient)
+            scale = (norm / self.max_gradient_norm).clamp_(min=1.0)
+        self.steps += 1
+        self._steps.fill_(self.steps)
+        torch._fused_adam_(
+            [self.flat],
+            [self.gradient],
+            [self.first_moment],
+            [self.second_moment],
+            [],
+            [self._steps],
+            lr=self.learning_rate,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=0.0,
+            eps=self.epsilon,
+            amsgrad=False,
+            maximize=False,
+            grad_scale=scale,  # the kernel divides by it
+        )
         return norm
 
     def state_dict(self) -> dict[str, Any]:

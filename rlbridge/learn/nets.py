@@ -1,19 +1,103 @@
-"""Multi-layer perceptrons, initialised orthogonally from a generator of one's own; twins of them; frozen targets."""
+"""Multi-layer perceptrons, initialised orthogonally from a generator of one's own; twins of them; frozen targets.
+
+For small networks a gradient step costs dispatch, not arithmetic, so this file cares for how few things are done
+around each matrix product. docs/speed-of-updates.md has the measurements.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "elu": functional.elu, "silu": functional.silu}
+_aten = torch.ops.aten
 
 
-class MLP(nn.Module):
+class Activation:
+    """An elementwise function and its derivative.
+
+    ``forward(x)`` may overwrite x. ``backward(gradient, saved)`` overwrites the gradient, where ``saved`` is
+    forward's result or, if ``from_input``, its argument (which forward then leaves alone).
+    """
+
+    def __init__(
+        self,
+        forward: Callable[[Tensor], Tensor],
+        backward: Callable[[Tensor, Tensor], Tensor],
+        from_input: bool = False,
+    ) -> None:
+        self.forward, self.backward, self.from_input = forward, backward, from_input
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Activation:
+        return self
+
+
+def _tanh_backward(gradient: Tensor, y: Tensor) -> Tensor:
+    return _aten.tanh_backward.grad_input(gradient, y, grad_input=gradient)  # type: ignore[no-any-return]
+
+
+def _relu_backward(gradient: Tensor, y: Tensor) -> Tensor:
+    return _aten.threshold_backward.grad_input(gradient, y, 0, grad_input=gradient)  # type: ignore[no-any-return]
+
+
+def _elu_backward(gradient: Tensor, y: Tensor) -> Tensor:
+    return _aten.elu_backward.grad_input(gradient, 1, 1, 1, True, y, grad_input=gradient)  # type: ignore[no-any-return]
+
+
+def _silu_backward(gradient: Tensor, x: Tensor) -> Tensor:
+    return _aten.silu_backward.grad_input(gradient, x, grad_input=gradient)  # type: ignore[no-any-return]
+
+
+def _elu(x: Tensor) -> Tensor:
+    return functional.elu(x, inplace=True)
+
+
+ACTIVATIONS = {
+    "tanh": Activation(torch.tanh_, _tanh_backward),
+    "relu": Activation(torch.relu_, _relu_backward),
+    "elu": Activation(_elu, _elu_backward),
+    "silu": Activation(functional.silu, _silu_backward, from_input=True),
+}
+
+
+class Layers(nn.Module):
+    """Linear layers one after the other, an activation after the first ``activated`` of them.
+
+    Weights are ``[out, in]`` with biases ``[out]``, or ``[twins, out, in]`` with ``[twins, out]`` for several networks
+    at once; they are the parameters ``weight0``, ``bias0``, ``weight1`` and so on.
+    """
+
+    def __init__(self, layers: Sequence[tuple[Tensor, Tensor]], activated: int, activation: str) -> None:
+        super().__init__()
+        self.activation, self.activated = ACTIVATIONS[activation], activated
+        # Looking parameters up by name would cost as much as a small layer's arithmetic.
+        self.layers: list[tuple[nn.Parameter, nn.Parameter]] = []
+        for number, layer in enumerate(layers):
+            weight, bias = nn.Parameter(layer[0]), nn.Parameter(layer[1])
+            self.register_parameter(f"weight{number}", weight)
+            self.register_parameter(f"bias{number}", bias)
+            self.layers.append((weight, bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, in]`` (or ``[twins, B, in]``) -> ``[B, out]`` (or ``[twins, B, out]``)."""
+        if not self.layers or not torch.is_grad_enabled():
+            return _run(self, x, None)
+        if x.requires_grad and self.layers[0][0].requires_grad:
+            # Only autograd itself knows which of the two gradients somebody will ask for, and leaves out the other.
+            return _run(self, x, None)
+        return _Node.apply(self, x, *(parameter for layer in self.layers for parameter in layer))  # type: ignore[no-any-return,no-untyped-call]
+
+    def fixed(self, x: Tensor) -> Tensor:
+        """The same with parameters held constant: differentiable with respect to ``x`` alone, and faster."""
+        return _Node.apply(self, x)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class MLP(Layers):
     """Hidden layers with an activation after each, then a linear output (none if ``outputs`` is 0).
 
     Weights are orthogonal (Saxe et al. 2014), with gain sqrt(2) in hidden layers and ``output_gain`` in the
@@ -29,34 +113,21 @@ class MLP(nn.Module):
         output_gain: float,
         generator: torch.Generator,
     ) -> None:
-        super().__init__()
-        self.activation = ACTIVATIONS[activation]
         widths = [inputs, *hidden]
         gains = [math.sqrt(2.0)] * len(hidden)
-        self.size = widths[-1]
         if outputs:
             widths.append(outputs)
             gains.append(output_gain)
-            self.size = outputs
-        layers = []
-        for layer, gain in enumerate(gains):
-            weight = nn.Parameter(orthogonal(widths[layer + 1], widths[layer], gain, generator))
-            bias = nn.Parameter(torch.zeros(widths[layer + 1]))
-            self.register_parameter(f"weight{layer}", weight)
-            self.register_parameter(f"bias{layer}", bias)
-            layers.append((weight, bias))
-        # Looking parameters up by name would cost as much as a small layer's arithmetic.
-        self.hidden, self.last = layers[: len(hidden)], layers[len(hidden) :]
-
-    def forward(self, x: Tensor) -> Tensor:
-        for weight, bias in self.hidden:
-            x = self.activation(functional.linear(x, weight, bias))
-        for weight, bias in self.last:
-            x = functional.linear(x, weight, bias)
-        return x
+        layers = [
+            (orthogonal(rows, columns, gain, generator), torch.zeros(rows))
+            for columns, rows, gain in zip(widths, widths[1:], gains, strict=False)
+        ]
+        super().__init__(layers, len(hidden), activation)
+        self.hidden, self.last = self.layers[: len(hidden)], self.layers[len(hidden) :]
+        self.size = widths[-1]
 
 
-class TwinMLP(nn.Module):
+class TwinMLP(Layers):
     """Several networks of one shape as one module: the critics Q1 and Q2 (Fujimoto et al. 2018), or a single critic.
 
     Each is what :class:`MLP` would be with one output and gain 1, drawn one after the other from ``generator``.
@@ -67,25 +138,72 @@ class TwinMLP(nn.Module):
     def __init__(
         self, inputs: int, hidden: Sequence[int], activation: str, generator: torch.Generator, twins: int = 2
     ) -> None:
-        super().__init__()
-        self.activation, self.twins = ACTIVATIONS[activation], twins
-        singles = [MLP(inputs, hidden, 1, activation, 1.0, generator) for _ in range(twins)]
-        self.layers = []
-        for layer in range(len(hidden) + 1):
-            weight, bias = (
-                nn.Parameter(torch.stack([getattr(single, f"{name}{layer}").detach() for single in singles]))
-                for name in ("weight", "bias")
-            )
-            self.register_parameter(f"weight{layer}", weight)
-            self.register_parameter(f"bias{layer}", bias)
-            self.layers.append((weight, bias))
+        singles = [MLP(inputs, hidden, 1, activation, 1.0, generator).layers for _ in range(twins)]
+        layers = [
+            (torch.stack([weight.detach() for weight, _ in same]), torch.stack([bias.detach() for _, bias in same]))
+            for same in zip(*singles, strict=True)
+        ]
+        super().__init__(layers, len(hidden), activation)
+        self.twins = twins
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.expand(self.twins, *x.shape)
-        for weight, bias in self.layers[:-1]:
-            x = self.activation(torch.baddbmm(bias.unsqueeze(1), x, weight.mT))
-        weight, bias = self.layers[-1]
-        return torch.baddbmm(bias.unsqueeze(1), x, weight.mT).squeeze(-1)
+        return super().forward(x.expand(self.twins, *x.shape)).squeeze(-1)
+
+    def fixed(self, x: Tensor) -> Tensor:
+        return super().fixed(x.expand(self.twins, *x.shape)).squeeze(-1)
+
+
+def _run(net: Layers, x: Tensor, saved: list[Tensor] | None) -> Tensor:
+    """The network's output; what going back will need is put in ``saved``: each layer's input, and what its
+    activation's derivative is taken from."""
+    for number, (weight, bias) in enumerate(net.layers):
+        inputs = x
+        if x.ndim == 2:
+            x = torch.addmm(bias, x, weight.t())
+        elif weight.shape[1] == 1:
+            # One output each: the product of the transposed takes a fifth of the time.
+            x = torch.baddbmm(bias.unsqueeze(2), weight, x.mT).mT
+        else:
+            x = torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+        before = x
+        if number < net.activated:
+            x = net.activation.forward(x)
+        if saved is not None:
+            saved += inputs, before if net.activation.from_input else x
+    return x
+
+
+class _Node(torch.autograd.Function):
+    """A whole network as one node of autograd's graph, with parameters as arguments or, if there are none, constant."""
+
+    @staticmethod
+    def forward(ctx: Any, net: Layers, x: Tensor, *parameters: Tensor) -> Tensor:
+        saved: list[Tensor] = []
+        output = _run(net, x, saved)
+        # An output that is not needed again may be overwritten by who asked for it.
+        if net.activated < len(net.layers):
+            saved.pop()
+        ctx.net = net
+        ctx.save_for_backward(*saved)
+        return output
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        net, saved = ctx.net, ctx.saved_tensors
+        wants_input, wants_parameters = ctx.needs_input_grad[1], any(ctx.needs_input_grad[2:])
+        product = torch.mm if gradient.ndim == 2 else torch.bmm
+        found: list[Tensor | None] = []
+        for number in range(len(net.layers) - 1, -1, -1):
+            if number < net.activated:
+                if number == len(net.layers) - 1:
+                    gradient = gradient.clone()  # it is not ours to overwrite
+                gradient = net.activation.backward(gradient, saved[2 * number + 1])
+            if wants_parameters:
+                found += gradient.sum(-2), product(gradient.mT, saved[2 * number])
+            if number or wants_input:
+                gradient = product(gradient, net.layers[number][0])
+        return None, gradient if wants_input else None, *reversed(found)
 
 
 class Target:
@@ -98,28 +216,35 @@ class Target:
     def __init__(self, source: nn.Module) -> None:
         self.source = source
         self.net = copy.deepcopy(source).requires_grad_(False)
-        flatten(list(self.net.parameters()))
+        # Walking over a module's parameters takes longer than moving them.
+        self._theirs, self._ours = list(source.parameters()), list(self.net.parameters())
+        self._buffers = list(zip(self.net.buffers(), source.buffers(), strict=True))
+        flatten(self._ours)
+        self._at: list[int] = []
+        self._vectors: tuple[Tensor, Tensor] | None = None
 
     def track(self, tau: float) -> None:
         """target <- (1 - tau) target + tau source, parameter by parameter; buffers are copied."""
         with torch.no_grad():
-            theirs, ours = list(self.source.parameters()), list(self.net.parameters())
-            source, target = joined(theirs), joined(ours)
-            if source is not None and target is not None:
-                target.lerp_(source, tau)
+            at = [parameter.data_ptr() for parameter in (*self._theirs, *self._ours)]
+            if at != self._at:  # a minimiser has moved the parameters together, or a device change apart
+                source, target = joined(self._theirs), joined(self._ours)
+                self._at, self._vectors = at, None if source is None or target is None else (target, source)
+            if self._vectors is None:
+                torch._foreach_lerp_([*self._ours], [*self._theirs], tau)
             else:
-                torch._foreach_lerp_([*ours], [*theirs], tau)
+                self._vectors[0].lerp_(self._vectors[1], tau)
             self._copy_buffers()
 
     def copy(self) -> None:
         """target <- source, bit for bit."""
         with torch.no_grad():
-            for ours, theirs in zip(self.net.parameters(), self.source.parameters(), strict=True):
+            for ours, theirs in zip(self._ours, self._theirs, strict=True):
                 ours.copy_(theirs)
             self._copy_buffers()
 
     def _copy_buffers(self) -> None:
-        for ours, theirs in zip(self.net.buffers(), self.source.buffers(), strict=True):
+        for ours, theirs in self._buffers:
             ours.copy_(theirs)
 
 

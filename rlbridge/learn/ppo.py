@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from rlbridge.config import NetworkShape, PPOConfig
+from rlbridge.learn.backprop import backprop
 from rlbridge.learn.conv import network_for
 from rlbridge.learn.distributions import Categorical, DiagonalGaussian
 from rlbridge.learn.minimise import Minimiser
@@ -18,6 +18,7 @@ from rlbridge.learn.nets import MLP
 from rlbridge.learn.normalise import RewardScale
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.rollout import Rollout, gae
+from rlbridge.learn.scores import entropy_gradient, score
 
 
 class Batch(NamedTuple):
@@ -66,6 +67,8 @@ class PPO:
             config.learning_rate,
             config.max_gradient_norm,
         )
+        self.trunk, self.head = backprop(policy.trunk), backprop(policy.head)
+        self.value = backprop(self.critic)
         self.generator = torch.Generator().manual_seed(seed)
         self.updates = 0
 
@@ -145,57 +148,65 @@ class PPO:
             data = Batch(*(column[order] for column in data))
         measured: list[dict[str, Tensor]] = []
         for start in range(0, count, size):
-            minibatch = Batch(*(column[start : start + size] for column in data))
-            loss, metrics = self.loss(minibatch, clip, measure)
-            norm = self.minimiser.step(loss)
+            minibatch = data if count <= size else Batch(*(column[start : start + size] for column in data))
+            metrics = self.differentiate(minibatch, clip, measure)
+            norm = self.minimiser.descend()
             if measure:
                 measured.append({**metrics, "train/gradient_norm": norm})
         if not measure:
             return {}
         return {name: torch.stack([m[name] for m in measured]).mean() for name in measured[0]}
 
-    def loss(self, batch: Batch, clip: float, measure: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """The clipped surrogate, the value loss and the entropy bonus of one minibatch (equation 9).
+    @torch.no_grad()
+    def differentiate(self, batch: Batch, clip: float, measure: bool) -> dict[str, Tensor]:
+        """Find the gradient of one minibatch's loss (equation 9): the clipped surrogate, the value loss and the entropy
+        bonus. It is put in ``minimiser.gradient``; returned are metrics as scalar tensors, if asked for.
 
-        The first result has that loss's gradient, though not its value: that is the metric ``train/loss``.
+        Differentiated by hand as far as the networks' outputs: autograd would take longer for this loss than the
+        networks do.
         """
-        cfg = self.config
+        cfg, distribution = self.config, self.distribution
         rows, action, old_log_prob, advantage, target, old_value = batch
         if cfg.normalise_advantage:
             variance, mean = torch.var_mean(advantage, correction=0)
             advantage = (advantage - mean) / (variance.sqrt() + 1e-8)
-        distribution = self.distribution
-        features = self.policy.trunk(rows)
-        outputs = self.policy.head(features)
-        log_prob = distribution.log_prob(outputs, action)
-        with torch.no_grad():
-            log_ratio = log_prob - old_log_prob
-            ratio = log_ratio.exp()
-            free, clipped = ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage
-            # The gradient of min(free, clipped) is free * grad log_prob where the clip does not bind, and zero
-            # where it does. Saying so, instead of differentiating through it, saves a tenth of the update.
-            weight = free * (free <= clipped)
-        value = self.critic(features if self.shared else rows).squeeze(-1)
-        value_loss = functional.mse_loss(value, target)
-        if cfg.clip_value:
-            value_clipped = old_value + (value - old_value).clamp(-clip, clip)
-            value_loss = torch.max((value - target).square(), (value_clipped - target).square()).mean()
-        loss = cfg.value_coefficient * value_loss - (weight * log_prob).mean()
+        features = self.trunk.forward(rows)
+        outputs = self.head.forward(features)
+        log_ratio = distribution.log_prob(outputs, action) - old_log_prob
+        ratio = log_ratio.exp()
+        surrogate, clipped = ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage
+        # The gradient of min(surrogate, clipped) is surrogate * grad log_prob (since grad ratio = ratio * grad
+        # log_prob) where the clip does not bind, and zero where it does.
+        weight = (surrogate <= clipped) * surrogate
+        gradient = score(distribution, outputs, action, weight.mul_(-1.0 / len(rows)))
         if cfg.entropy_coefficient:
-            loss = loss - cfg.entropy_coefficient * distribution.entropy(outputs).mean()
+            bonus = entropy_gradient(distribution, outputs, -cfg.entropy_coefficient)
+            gradient = gradient if bonus is None else gradient.add_(bonus)
+        value = self.value.forward(features if self.shared else rows).squeeze(-1)
+        error = value - target
+        value_gradient = error * (2.0 * cfg.value_coefficient / len(rows))
+        if cfg.clip_value:
+            clipped_error = old_value + (value - old_value).clamp(-clip, clip) - target
+            value_gradient *= error.square() >= clipped_error.square()
+        to_features = self.head.backward(gradient, to_input=True)
+        to_value_input = self.value.backward(value_gradient.unsqueeze(1), to_input=self.shared)
+        self.trunk.backward(to_features + to_value_input if self.shared else to_features)
         if not measure:
-            return loss, {}
-        with torch.no_grad():
-            surrogate, entropy = torch.min(free, clipped).mean(), distribution.entropy(outputs).mean()
-            return loss, {
-                "train/loss": cfg.value_coefficient * value_loss - surrogate - cfg.entropy_coefficient * entropy,
-                "train/policy_gradient_loss": -surrogate,
-                "train/value_loss": value_loss.detach(),
-                "train/entropy_loss": -entropy,
-                # Low in variance and never negative: (r - 1) - log r (Schulman, "Approximating KL divergence").
-                "train/approx_kl": (ratio - 1.0 - log_ratio).mean(),
-                "train/clip_fraction": ((ratio - 1.0).abs() > clip).float().mean(),
-            }
+            return {}
+        squares = error.square()
+        if cfg.clip_value:
+            squares = torch.max(squares, clipped_error.square())
+        surrogate, entropy = torch.min(surrogate, clipped).mean(), distribution.entropy(outputs).mean()
+        value_loss = squares.mean()
+        return {
+            "train/loss": cfg.value_coefficient * value_loss - surrogate - cfg.entropy_coefficient * entropy,
+            "train/policy_gradient_loss": -surrogate,
+            "train/value_loss": value_loss,
+            "train/entropy_loss": -entropy,
+            # Low in variance and never negative: (r - 1) - log r (Schulman, "Approximating KL divergence").
+            "train/approx_kl": (ratio - 1.0 - log_ratio).mean(),
+            "train/clip_fraction": ((ratio - 1.0).abs() > clip).float().mean(),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next update depends on: tensors, arrays, numbers; nothing to pickle."""

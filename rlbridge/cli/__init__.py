@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rlbridge.cli import check, config, doctor, evaluate, export, inspect, serve, train
+from rlbridge.cli import check, config, doctor, evaluate, export, inspect, resume, serve, train
 from rlbridge.cli.failures import EXIT_CODES
 from rlbridge.version import __version__
 
@@ -22,6 +22,7 @@ inspect.add_to(app)
 doctor.add_to(app)
 check.add_to(app)
 train.add_to(app)
+resume.add_to(app)
 evaluate.add_to(app)
 export.add_to(app)
 config.add_to(app)

@@ -9,7 +9,7 @@ import typer
 
 from rlbridge.cli.failures import reported
 
-_SIGNALLED = {"SIGINT": 130, "SIGTERM": 143}
+SIGNALLED = {"SIGINT": 130, "SIGTERM": 143}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,7 +42,7 @@ def train(
         run = rlbridge.learn.train(run_file, overrides, progress=False if quiet else None)
     outcome = {"dir": str(run.dir), "steps": run.steps, "stop_reason": run.stop_reason}
     typer.echo(json.dumps(outcome) if as_json else f"{run.steps} steps, ended by {run.stop_reason}: {run.dir}")
-    raise typer.Exit(_SIGNALLED.get(run.stop_reason or "", 0))
+    raise typer.Exit(SIGNALLED.get(run.stop_reason or "", 0))
 
 
 def split_settings(settings: list[str]) -> tuple[str | None, list[str]]:

@@ -66,6 +66,8 @@ class CheckpointConfig(Section):
     """Transitions between two checkpoints; 0 = only at the end."""
     keep: Count = 3
     """How many of the latest checkpoints stay (best/ is always kept)."""
+    restart_episodes: bool = False
+    """Begin new episodes at every checkpoint: resuming is then exact with any environment that its seed decides."""
 
 
 class RunSection(Section):

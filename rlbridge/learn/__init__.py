@@ -14,7 +14,7 @@ except ModuleNotFoundError as error:
 
 from rlbridge.learn.checkpoint import CheckpointError
 from rlbridge.learn.policy import Policy, weights_digest
-from rlbridge.learn.run import Run, load_run, train
+from rlbridge.learn.run import Run, load_run, resume, train
 from rlbridge.learn.run_folder import RunFolderError
 from rlbridge.learn.stops import Stopped
 from rlbridge.play.actions import NotFinite
@@ -32,6 +32,7 @@ __all__ = [
     "UnsupportedSpace",
     "evaluate",
     "load_run",
+    "resume",
     "train",
     "weights_digest",
 ]

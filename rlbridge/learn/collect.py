@@ -258,7 +258,7 @@ class StepCollector:
             "dropped": self.dropped,
             "episodes": np.array(self.episodes, dtype=np.float64).reshape(-1, 3),
             "under_way": under_way,
-            "rollout": {"filled": self.filled, "drawn": self._drawn, "rows": rows} if self.filled else None,
+            "rollout": {"drawn": self._drawn, "rows": rows} if self.filled else None,
         }
 
     def load_state_dict(self, state: dict[str, Any], same_environments: bool = True) -> None:
@@ -270,12 +270,13 @@ class StepCollector:
 
         Where the environments are not restored, ``observation`` is None: new episodes begin.
         """
-        self.transitions, self.dropped = state["transitions"], state["dropped"]
+        self.transitions, self.dropped = int(state["transitions"]), int(state["dropped"])
         self.episodes = [Episode(int(step), float(total), int(length)) for step, total, length in state["episodes"]]
         self.observation, self.filled, self._rollout = None, 0, None
         if state["rollout"] is not None:
-            self.filled, self._drawn = state["rollout"]["filled"], state["rollout"]["drawn"]
-            self._broken_off = state["rollout"]["rows"]
+            self._drawn, self._broken_off = state["rollout"]["drawn"], state["rollout"]["rows"]
+            self.filled = len(self._broken_off["reward"])
+            torch.Generator().set_state(self._drawn)  # raises, if it is none
         under_way = state["under_way"]
         if under_way is None or not same_environments:
             return

@@ -1,9 +1,9 @@
 """The state of environments in this process, as plain data that a checkpoint can hold. Nothing is pickled.
 
 An environment's state is taken to be what its attributes hold: numbers, text, arrays, random generators, and lists,
-tuples, dicts and deques of these (a few thousand at most, outside arrays). Whatever else could be state (a physics engine's world, a connection, an object of
-unknown kind) means that the environment cannot be restored. State kept where no attribute leads (class attributes,
-modules, the global generators) cannot be seen.
+tuples, dicts and deques of these (a few thousand values at most, outside arrays). Whatever else could be state (a
+physics engine's world, a connection, an object of unknown kind) means that the environment cannot be restored. State
+kept where no attribute leads (class attributes, modules, the global generators) cannot be seen.
 """
 
 from __future__ import annotations

@@ -44,8 +44,10 @@ class OffPolicyLearner:
                 state[name] = part.net.state_dict()
             elif isinstance(part, torch.Generator):
                 state[name] = part.get_state()
-            elif isinstance(part, (nn.Parameter, int, float)):
+            elif isinstance(part, (Tensor, int, float)):
                 state[name] = part
+            elif isinstance(part, dict):  # tensors by name, such as the last metrics
+                state[name] = dict(part)
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -60,5 +62,9 @@ class OffPolicyLearner:
                 part.set_state(state[name])
             elif isinstance(part, nn.Parameter):
                 part.data.copy_(state[name])
+            elif isinstance(part, Tensor):
+                setattr(self, name, state[name].to(part.device))
+            elif isinstance(part, dict):
+                setattr(self, name, {key: tensor.to(self.policy.device) for key, tensor in state[name].items()})
             elif isinstance(part, (int, float)):
                 setattr(self, name, state[name])

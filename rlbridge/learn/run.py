@@ -1,32 +1,49 @@
-"""From a run file to a policy: ``train``, and ``load_run`` for what was trained earlier."""
+"""From a run file to a policy: ``train``, ``resume`` to go on, and ``load_run`` for what was trained earlier."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from gymnasium.spaces import Space, flatdim
 from pydantic import TypeAdapter
 
 from rlbridge.client import make
 from rlbridge.config import AlgorithmConfig, NetworkConfig, RunConfig, load_config
-from rlbridge.learn.checkpoint import CheckpointError, list_checkpoints, load_checkpoint
+from rlbridge.learn.checkpoint import (
+    CheckpointError,
+    list_checkpoints,
+    load_checkpoint,
+    load_last,
+    require_like,
+    set_aside,
+)
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.run_folder import RunFolder
 from rlbridge.learn.seeds import Seeds
-from rlbridge.learn.trainer import Callback, Trainer, close_envs, make_envs
+from rlbridge.learn.settled import refuse_changes, refuse_other_algorithm
+from rlbridge.learn.trainer import Callback, Resumed, Trainer, close_envs, make_envs
+from rlbridge.play.encoding import is_image
 from rlbridge.play.evaluate import Evaluation, evaluate
 from rlbridge.play.fit import require_fit
 from rlbridge.play.gif import record
 from rlbridge.play.space_state import space_from_state
 
+_COMPLETE = "nothing_left"
+
 
 @dataclass
 class Run:
-    """A run that ended: its policy, its folder, and why it ended (None if it was loaded)."""
+    """A run that ended: its policy, its folder, and why it ended.
+
+    ``stop_reason`` is None if the run was loaded, ``nothing_left`` if it was to be resumed and is complete.
+    """
 
     config: RunConfig
     policy: Policy
@@ -101,6 +118,83 @@ def train(
     return Run(resolved, trainer.learner.policy, trainer.folder.path, trainer.steps, reason)
 
 
+def resume(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    progress: bool | None = None,
+    callback: Callback | None = None,
+    baseline: tuple[str, float] | None = None,
+) -> Run:
+    """Go on with a run from its last whole checkpoint, in its folder: bit for bit as if it had not been interrupted.
+
+    That needs environments whose states the checkpoint holds (local ones of plain data), or
+    ``checkpoint.restart_episodes``; with others new episodes begin, and the run says so. A run that was killed before
+    its first checkpoint begins again.
+
+    Args:
+        path: the run folder.
+        overrides: ``section.key=value`` each, such as ``algorithm.total_steps=200_000``; they stay in ``config.yaml``.
+        progress, callback, baseline: as for :func:`train`.
+
+    Returns:
+        The run; its ``stop_reason`` is ``nothing_left`` if it was complete: nothing is written then.
+
+    Raises:
+        RunFolderError: the folder is no run's, or the run still goes on.
+        CheckpointError: no checkpoint is whole, or it does not suit these environments.
+        ConfigError: an override is none, or would change what cannot change any more.
+        NotFinite: an environment or an update gave NaN.
+    """
+    folder = RunFolder.open(path)
+    folder.hold()
+    try:
+        begun = load_config(folder.config)
+        refuse_other_algorithm(overrides, begun.algorithm.name)
+        config = load_config(begun, overrides)
+        refuse_changes(begun.model_dump(), config.model_dump())
+        resumed, torn = _take_up(folder, begun, config)
+        torch.set_num_threads(config.run.threads)
+        if resumed.state is not None and _is_complete(resumed.state, config):
+            return Run(config, _policy_of(resumed.state), folder.path, resumed.state["counters"]["steps"], _COMPLETE)
+        trainer = Trainer(config, progress, callback, baseline, resumed)
+        for problem in torn:
+            folder.log(problem)
+            print(f"rlbridge: {problem}", file=sys.stderr)
+        for later in list_checkpoints(folder.checkpoints):
+            if resumed.checkpoint is not None and int(later.name[5:]) > int(resumed.checkpoint.name[5:]):
+                set_aside(later)
+        reason = trainer.run()
+    finally:
+        folder.release()
+    return Run(config, trainer.learner.policy, folder.path, trainer.steps, reason)
+
+
+def _take_up(folder: RunFolder, begun: RunConfig, config: RunConfig) -> tuple[Resumed, list[str]]:
+    """What to go on from, and what is wrong with the checkpoints after it."""
+    folder.tidy()
+    if not list_checkpoints(folder.checkpoints):
+        return Resumed(folder, None, None, False), []
+    path, state, torn = load_last(
+        folder.checkpoints, lambda state: not config.checkpoint.restart_episodes or state.get("exact") is True
+    )
+    try:
+        name, settings = state["algorithm"]["name"], state["config"]
+        if name != config.algorithm.name:
+            raise CheckpointError(f"{path} is a checkpoint of {name}; the run's algorithm is {begun.algorithm.name}.")
+        refuse_changes(settings, config.model_dump(mode="json"))
+        same = all(settings["env"][key] == getattr(config.env, key) for key in ("target", "kwargs"))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is no checkpoint of a run: {error!r}") from None
+    torn = [f"{problem} Going on from {path.name}." for problem in torn]
+    return Resumed(folder, path, state, same), torn
+
+
+def _is_complete(state: dict[str, Any], config: RunConfig) -> bool:
+    goal, counters = config.evaluation.stop_at_return, state["counters"]
+    return bool(counters["steps"] >= config.algorithm.total_steps or (goal is not None and counters["best"] >= goal))
+
+
 def load_run(path: str | Path, which: str | int = "last") -> Run:
     """A run from its folder; needs no environment.
 
@@ -124,14 +218,40 @@ def load_run(path: str | Path, which: str | int = "last") -> Run:
     else:
         chosen = folder.checkpoints / f"step_{which}"
     state = load_checkpoint(chosen)
-    policy = Policy(
-        TypeAdapter(AlgorithmConfig).validate_python(state["algorithm"]),
-        NetworkConfig.model_validate(state["network"]),
-        space_from_state(state["observation_space"]),
-        space_from_state(state["action_space"]),
-        torch.Generator(),
-        seed=0,
-    )
-    policy.load_state_dict(state["learner"]["policy"])
-    policy.generator.set_state(state["learner"]["policy_generator"])
-    return Run(config, policy, folder.path, state["counters"]["steps"])
+    try:
+        return Run(config, _policy_of(state), folder.path, int(state["counters"]["steps"]))
+    except CheckpointError as error:
+        raise CheckpointError(f"{chosen}: {error}") from None
+
+
+def _policy_of(state: dict[str, Any]) -> Policy:
+    """The policy in a checkpoint.
+
+    Raises:
+        CheckpointError: it is not there, or its weights are not those of the networks that the checkpoint describes.
+    """
+    try:
+        algorithm = TypeAdapter(AlgorithmConfig).validate_python(state["algorithm"])
+        network = NetworkConfig.model_validate(state["network"])
+        spaces = space_from_state(state["observation_space"]), space_from_state(state["action_space"])
+        weights = state["learner"]["policy"]
+        _refuse_oversized(network.shape(algorithm, is_image(spaces[0])).hidden, *spaces, weights)
+        policy = Policy(algorithm, network, *spaces, torch.Generator(), seed=0)
+        require_like(weights, policy.state_dict(), "policy")
+        policy.load_state_dict(weights)
+        policy.generator.set_state(state["learner"]["policy_generator"])
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"there is no policy in the checkpoint: {error!r}") from None
+    return policy
+
+
+def _refuse_oversized(hidden: list[int], observations: Space[Any], actions: Space[Any], weights: Any) -> None:
+    """Build no network that the weights at hand cannot fill: whoever wrote the file may have asked for any size."""
+    there = sum(tensor.numel() for tensor in weights.values())
+    pixels = flatdim(observations)
+    layers = [*([] if is_image(observations) else [pixels]), *hidden, flatdim(actions)]
+    needed = max(sum(a * b for a, b in pairwise(layers)), flatdim(actions))
+    if needed > 2 * there + 1024 or pixels > 1 << 26:
+        raise CheckpointError(f"its networks would need {needed:,} weights or more; the checkpoint holds {there:,}.")

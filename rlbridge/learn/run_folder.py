@@ -9,12 +9,14 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from rlbridge.config import RunConfig, dump_config
+from rlbridge.learn.checkpoint import tidy_checkpoints
+from rlbridge.learn.run_lock import Locked, RunLock
 
 
 class RunFolderError(ValueError):
@@ -26,7 +28,8 @@ class RunFolder:
 
     ``config.yaml`` · ``environment.json`` · ``metrics.jsonl`` · ``episodes.csv`` · ``tensorboard/`` ·
     ``checkpoints/step_<n>/`` · ``best/`` · ``policy.onnx`` · ``policy.json`` · ``curve.png`` · ``before.gif`` and
-    ``after.gif`` (if asked for) · ``log.txt`` · ``state.json`` · ``stop`` (if touched).
+    ``after.gif`` (if asked for) · ``log.txt`` · ``state.json`` · ``stop`` (if touched) · ``lock`` while a
+    process writes to the folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,27 +48,85 @@ class RunFolder:
         self.log_file = path / "log.txt"
         self.state = path / "state.json"
         self.stop = path / "stop"
+        self._lock: RunLock | None = None
 
     @classmethod
     def create(cls, config: RunConfig) -> RunFolder:
-        """Make the folder of a new run and write its ``config.yaml``.
+        """Make the folder of a new run, hold it, and write its ``config.yaml``.
 
         Raises:
-            RunFolderError: the name is taken and ``run.overwrite`` is false.
+            RunFolderError: the name is taken and ``run.overwrite`` is false, or a process writes to that folder.
         """
-        path = Path(config.run.dir) / config.run.name if config.run.name else _free_name(config)
-        folder = cls(path)
-        if path.exists() and any(path.iterdir()):
-            if not config.run.overwrite:
-                raise RunFolderError(
-                    f"{path} already exists. Choose another run.name, delete it, or set run.overwrite=true."
-                )
-            if not folder.config.exists():
-                raise RunFolderError(f"{path} exists and is no run (it has no config.yaml); it is not overwritten.")
-            shutil.rmtree(path)
-        folder.checkpoints.mkdir(parents=True)
-        folder.config.write_text(dump_config(config), encoding="utf-8")
+        folder = cls(_new_path(config))
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.hold()
+        try:
+            folder._empty(config.run.overwrite)
+            folder.write_config(config)
+            folder.checkpoints.mkdir()
+        except BaseException:
+            folder.release()
+            raise
         return folder
+
+    def _empty(self, overwrite: bool) -> None:
+        drafts = ("lock", _draft_of(self.config).name)  # what a run that was killed at once leaves
+        contents = [path for path in self.path.iterdir() if path.name not in drafts]
+        if not contents:
+            return
+        if not overwrite:
+            raise RunFolderError(
+                f"{self.path} already exists. Choose another run.name, delete it, go on with it (rlbridge resume), or "
+                "set run.overwrite=true."
+            )
+        if not self.config.exists():
+            raise RunFolderError(f"{self.path} exists and is no run (it has no config.yaml); it is not overwritten.")
+        for path in sorted(contents, key=lambda path: path == self.config):  # without that it would be no run's
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def hold(self) -> None:
+        """Keep other processes from writing to this folder, until :meth:`release`.
+
+        Raises:
+            RunFolderError: another one does already, or the file system knows no locks.
+        """
+        try:
+            self._lock = RunLock(self.path / "lock")
+        except Locked as error:
+            raise RunFolderError(
+                f"{self.path} is in use by {error}: the run still goes on. Wait for it, or end it (a file named `stop` "
+                "in the folder does)."
+            ) from None
+        except OSError as error:
+            raise RunFolderError(
+                f"{self.path} cannot be locked against other processes ({error}). Set run.dir to a folder on a local "
+                "disk that this user may write to."
+            ) from None
+
+    def release(self) -> None:
+        """Let others write."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def take_up(self, config: RunConfig) -> None:
+        """Prepare the folder of an earlier run, held, for going on with ``config``."""
+        self.checkpoints.mkdir(exist_ok=True)
+        self.stop.unlink(missing_ok=True)
+        self.write_config(config)
+
+    def tidy(self) -> None:
+        """Finish what a crash interrupted."""
+        tidy_checkpoints(self.checkpoints, "step_*")
+        tidy_checkpoints(self.path, "best")
+
+    def write_config(self, config: RunConfig) -> None:
+        """Replace ``config.yaml`` in one move."""
+        draft = _draft_of(self.config)
+        draft.write_text(dump_config(config), encoding="utf-8")
+        os.replace(draft, self.config)
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -105,15 +166,50 @@ class RunFolder:
             file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
 
 
-def _free_name(config: RunConfig) -> Path:
-    """``<dir>/<target>-<algorithm>-<k>`` with the first k that is free."""
+def cut_back(path: Path, size: int, keep: Callable[[bytes], bool]) -> None:
+    """Shorten a file of lines to its first ``size`` bytes.
+
+    If that is not where a line ends (somebody has edited the file), leave only the lines that ``keep`` holds for;
+    those that it cannot read go.
+    """
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        file.seek(max(size - 1, 0))
+        if size <= 0 or file.read(1) == b"\n":
+            file.truncate(max(size, 0))
+            return
+    kept = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n") and _holds(keep, line)]
+    draft = _draft_of(path)
+    draft.write_bytes(b"".join(kept))
+    os.replace(draft, path)
+
+
+def _holds(keep: Callable[[bytes], bool], line: bytes) -> bool:
+    try:
+        return keep(line)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.draft")
+
+
+def _new_path(config: RunConfig) -> Path:
+    """``<dir>/<name>``; without a name ``<dir>/<target>-<algorithm>-<k>``, made with the first k that is free."""
+    if config.run.name:
+        return Path(config.run.dir) / config.run.name
     target = re.sub(r"[^A-Za-z0-9._]+", "-", config.env.target.rpartition("://")[2]).strip("-.") or "run"
-    taken, k = True, 0
-    while taken:
+    k = 0
+    while True:
         k += 1
         path = Path(config.run.dir) / f"{target}-{config.algorithm.name}-{k}"
-        taken = path.exists()
-    return path
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
 
 
 def _versions(*names: str) -> dict[str, str | None]:

@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
+from numpy.typing import NDArray
 
 from rlbridge.client import Unsupported, make, make_vec
 from rlbridge.config import OffPolicyConfig, RunConfig
-from rlbridge.learn.checkpoint import prune_checkpoints, save_checkpoint
+from rlbridge.learn.checkpoint import CheckpointError, prune_checkpoints, require_like, save_checkpoint
 from rlbridge.learn.collect import StepCollector
 from rlbridge.learn.curve import draw_curve
 from rlbridge.learn.explore import explorer_for
@@ -36,7 +37,7 @@ from rlbridge.learn.seeds import Seeds
 from rlbridge.learn.stops import Stopped, Stops
 from rlbridge.play.actions import NotFinite
 from rlbridge.play.evaluate import Evaluation, evaluate
-from rlbridge.play.space_state import space_to_state
+from rlbridge.play.space_state import space_from_state, space_to_state
 
 Callback = Callable[[int, Mapping[str, float]], None]
 """Called after every update with the step and its metrics; raising :class:`Stopped` in it ends the run cleanly."""
@@ -44,6 +45,10 @@ Callback = Callable[[int, Mapping[str, float]], None]
 
 _ADVICE = "a smaller learning_rate or max_gradient_norm, or normalised observations and rewards, may help."
 _RECORD_EVERY = 1_000  # transitions between two rows of metrics where updates are many
+_NOTHING_WRITTEN = {
+    **{"recent": np.empty((0, 3)), "episode_count": 0, "seconds": 0.0},
+    **{"metrics_size": 0, "episodes_size": 0},
+}
 
 
 class Trainer:
@@ -54,9 +59,11 @@ class Trainer:
         progress: True = show it, False = do not, None = a bar if stderr is a terminal, else plain lines.
         callback: see :data:`Callback`.
         baseline: a name and a return for the level line in the learning curve.
+        resumed: what to go on from; None begins a new run.
 
     Raises:
         UnsupportedSpace, ConfigError, RunFolderError: before anything is stepped or written.
+        CheckpointError: what is to be resumed does not suit these environments or networks; nothing was written.
     """
 
     def __init__(
@@ -65,8 +72,10 @@ class Trainer:
         progress: bool | None = None,
         callback: Callback | None = None,
         baseline: tuple[str, float] | None = None,
+        resumed: Resumed | None = None,
     ) -> None:
         self.config, self.callback, self.baseline = config, callback, baseline
+        self.folder: RunFolder = None if resumed is None else resumed.folder  # type: ignore[assignment]
         self.seeds = Seeds.from_run(config.run.seed)
         self.envs = make_envs(config, config.env.num_envs)
         try:
@@ -80,24 +89,40 @@ class Trainer:
                 self.replay = Replay(
                     cfg, n, encoder.shape, encoder.dtype, actions.width, actions.dtype, self.seeds.replay
                 )
-            self.folder = RunFolder.create(config)
-            self.folder.write_environment(self.envs)
+            self._prepare(resumed)
         except BaseException:
-            self.envs.close()
+            close_envs(self.envs)
+            if self.folder is not None:
+                self.folder.release()
             raise
-        self.metrics = Metrics(self.folder, config.run.tensorboard)
         self.report = ProgressReport(config.algorithm.total_steps, progress)
         self.stops = Stops(self.folder.stop, config.run.max_seconds)
         self.total_steps = config.algorithm.total_steps
-        self.steps = 0
-        self.best = -math.inf
-        self.last_checkpoint: Path | None = None
         self._evaluation_envs: VectorEnv[Any, Any, Any] | None = None
-        self._evaluated_at = self._saved_at = self._recorded_at = 0
         self._latest: dict[str, float] = {}
         self._state_due = 0.0
         self._begun, self._begun_at = time.monotonic(), 0
+
+    def _prepare(self, resumed: Resumed | None) -> None:
+        """Counters and run folder: new ones, or those of the run to go on with."""
+        self.steps = 0
+        self.best = -math.inf
+        self.last_checkpoint: Path | None = None
+        self._saved_at = self._evaluated_at = self._checkpointed_at = self._recorded_at = 0
         self._measured: dict[str, torch.Tensor] = {}
+        self._decided: NDArray[Any] | None = None  # the action to take next, if it has been drawn already
+        self._learning = self._failed = False
+        if resumed is None:
+            self.folder = RunFolder.create(self.config)
+            self.metrics = Metrics(self.folder, self.config.run.tensorboard)
+        else:
+            self.last_checkpoint = resumed.checkpoint
+            if resumed.state is not None:
+                self._load(resumed.state, resumed.same_environments)
+            self.folder.take_up(self.config)
+            written = _NOTHING_WRITTEN if resumed.state is None else resumed.state["metrics"]
+            self.metrics = Metrics(self.folder, self.config.run.tensorboard, written, self.steps)
+        self.folder.write_environment(self.envs)
 
     def run(self) -> str:
         """Train until something says stop; returns what: ``total_steps``, ``target_return``, ``wall_time``,
@@ -107,11 +132,17 @@ class Trainer:
             NotFinite: an environment or an update gave NaN; names the step, the row and the last checkpoint.
         """
         self._say(f"run folder {self.folder.path}")
+        if self.last_checkpoint is not None:
+            again = "begin new episodes" if self.collector.observation is None else "are restored"
+            self._say(f"resumed from {self.last_checkpoint.name}; the environments {again}")
         self._begun, self._begun_at = time.monotonic(), self.steps
         try:
             with self.stops, self.report:
                 try:
-                    film_before(*self._filmed(), self.stops.check)
+                    if self.steps:
+                        self._evaluate_and_save()  # what was due when the run was stopped
+                    else:
+                        film_before(*self._filmed(), self.stops.check)
                     if isinstance(self.learner, PPO):
                         self._on_policy(self.learner)
                     else:
@@ -133,11 +164,14 @@ class Trainer:
                 ) from None
             raise
         finally:
-            self.metrics.close()
-            draw_curve(self.folder, f"{self.config.algorithm.name} on {self.config.env.target}", self.baseline)
-            close_envs(self.envs)
-            if self._evaluation_envs is not None:
-                close_envs(self._evaluation_envs)
+            try:
+                self.metrics.close()
+                draw_curve(self.folder, f"{self.config.algorithm.name} on {self.config.env.target}", self.baseline)
+                close_envs(self.envs)
+                if self._evaluation_envs is not None:
+                    close_envs(self._evaluation_envs)
+            finally:
+                self.folder.release()
 
     def save(self) -> Path:
         """Write ``checkpoints/step_<n>``, unless it is there already, and drop the oldest.
@@ -145,38 +179,112 @@ class Trainer:
         Raises:
             NotFinite: the weights are; the checkpoints that there are stay.
         """
-        if self.last_checkpoint is None or self._saved_at != self.steps:
+        if self.last_checkpoint is None or self._saved_at != self.steps or self.collector.filled:
             self._require_finite_weights()
-            path = self.folder.checkpoints / f"step_{self.steps}"
-            self.last_checkpoint = save_checkpoint(path, self.state_dict())
+            path, state = self.folder.checkpoints / f"step_{self.steps}", self.state_dict()
+            self.last_checkpoint = save_checkpoint(path, state)
             self._saved_at = self.steps
-            prune_checkpoints(self.folder.checkpoints, self.config.checkpoint.keep)
+            # A run that restarts its episodes is resumed from the last exact one.
+            if state["exact"] or not self.config.checkpoint.restart_episodes:
+                prune_checkpoints(self.folder.checkpoints, self.config.checkpoint.keep)
         return self.last_checkpoint
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the rest of the run depends on, but for the environments' own states."""
+        """All that the rest of the run depends on.
+
+        ``environments`` says whether their states are in it (restored) or a resumed run begins new episodes
+        (restarted); ``exact``, whether that run equals one that goes on from here.
+        """
+        collector = self.collector.state_dict()
+        restored = collector["under_way"] is not None
         return {
+            "environments": "restored" if restored else "restarted",
+            "exact": not self._failed and (restored or self.collector.observation is None),
+            "config": self.config.model_dump(mode="json"),
             "algorithm": self.config.algorithm.model_dump(),
             "network": self.config.network.model_dump(),
             "observation_space": space_to_state(self.envs.single_observation_space),
             "action_space": space_to_state(self.envs.single_action_space),
             "learner": self.learner.state_dict(),
-            "collector": self.collector.state_dict(),
+            "collector": collector,
             "memory": self._memory_state(),
             "metrics": self.metrics.state_dict(),
-            "counters": {"steps": self.steps, "best": self.best, "evaluated_at": self._evaluated_at},
+            "counters": self._counters(),
+        }
+
+    def _counters(self) -> dict[str, Any]:
+        return {
+            "steps": self.steps,
+            "best": self.best,
+            "evaluated_at": self._evaluated_at,
+            "checkpointed_at": self._checkpointed_at,
+            "recorded_at": self._recorded_at,
         }
 
     def _memory_state(self) -> dict[str, Any] | None:
         if isinstance(self.learner, PPO):
             return None
-        return {"replay": self.replay.state_dict(), "explorer": self.explorer.state_dict()}
+        return {
+            "replay": self.replay.state_dict(),
+            "explorer": self.explorer.state_dict(),
+            "measured": {name: float(value) for name, value in self._measured.items()},
+            "decided": self._decided,
+        }
+
+    def _load(self, state: dict[str, Any], same_environments: bool) -> None:
+        """Take over what :meth:`state_dict` gave.
+
+        Raises:
+            CheckpointError: it is not of such a run; names what differs.
+        """
+        try:
+            self._require_same_spaces(state)
+            require_like(state["learner"], self.learner.state_dict(), "learner")
+            require_like(state["counters"], self._counters(), "counters")
+            require_like(state["metrics"], _NOTHING_WRITTEN, "metrics", frozenset(["metrics/recent"]))
+            self.learner.load_state_dict(state["learner"])
+            self.collector.load_state_dict(state["collector"], same_environments)
+            if not isinstance(self.learner, PPO):
+                self._load_memory(state["memory"])
+            elif state["collector"]["rollout"] is not None:
+                self.learner.rollout(self.envs.num_envs).load_state_dict(state["collector"]["rollout"]["rows"])
+        except CheckpointError:
+            raise
+        except Exception as error:
+            raise CheckpointError(f"the checkpoint does not suit this run: {error!r}") from None
+        counters = state["counters"]
+        self.steps = self._saved_at = counters["steps"]
+        self.best, self._evaluated_at = counters["best"], counters["evaluated_at"]
+        self._checkpointed_at, self._recorded_at = counters["checkpointed_at"], counters["recorded_at"]
+
+    def _load_memory(self, memory: dict[str, Any]) -> None:
+        ours = self.replay.state_dict()
+        require_like(memory["replay"], ours, "replay", frozenset(f"replay/rows/{name}" for name in ours["rows"]))
+        require_like(memory["explorer"], self.explorer.state_dict(), "explorer")
+        self.replay.load_state_dict(memory["replay"])
+        self.explorer.load_state_dict(memory["explorer"])
+        self._measured = {name: torch.tensor(value, dtype=torch.float64) for name, value in memory["measured"].items()}
+        if self.collector.observation is not None and memory["decided"] is not None:
+            require_like(memory["decided"], self.replay.action[: self.envs.num_envs], "decided")
+            self._decided = memory["decided"]
+
+    def _require_same_spaces(self, state: dict[str, Any]) -> None:
+        for what in ("observation", "action"):
+            trained, found = space_from_state(state[f"{what}_space"]), getattr(self.envs, f"single_{what}_space")
+            if trained != found:
+                raise CheckpointError(
+                    f"the run was trained with {what}s in {trained}; those of {self.config.env.target} are in {found}."
+                )
 
     def _on_policy(self, learner: PPO) -> None:
         rollout = learner.rollout(self.envs.num_envs)
         while self.steps < self.total_steps:
+            if self.collector.observation is None and not self.collector.filled and learner.reward_scale is not None:
+                learner.reward_scale.returns[:] = 0.0  # new episodes begin
             self.collector.collect(rollout, self.stops.check)
+            self._learning = True
             update = learner.update(rollout, self.steps / self.total_steps)
+            self._learning = False
             self.steps = self.collector.transitions
             self._report(update)
             self._evaluate_and_save()
@@ -193,7 +301,9 @@ class Trainer:
                 observation = collector.reset()
                 self.replay.cut(np.flatnonzero(everyone))
                 self.explorer.ended(everyone)
-            action = self.explorer.act(observation, self.steps)
+            action, self._decided = self._decided, None
+            if action is None:
+                action = self.explorer.act(observation, self.steps)
             collector.send(policy.actions.to_environment(action))
             # While environments on a server step; an update sees only what is stored already, so the overlap
             # changes nothing.
@@ -206,6 +316,10 @@ class Trainer:
                 policy.normaliser.update(torch.from_numpy(step.observation[step.valid]).to(policy.device))
             self.steps = collector.transitions
             if self.steps >= self.total_steps:
+                # As in every step the action comes first: with more steps to do, a resumed run equals one that had
+                # them from the start.
+                if not self._restart_due():
+                    self._decided = self.explorer.act(step.observation, self.steps)
                 self._learn(learner, cfg)  # nothing will be sent any more for it to overlap with
             if _due(_RECORD_EVERY, self._recorded_at, self.steps, self.steps >= self.total_steps):
                 self._recorded_at = self.steps
@@ -220,12 +334,14 @@ class Trainer:
         progress = min(self.steps / self.total_steps, 1.0)
         if cfg.learning_rate_schedule == "linear":
             learner.set_learning_rate(cfg.learning_rate * (1.0 - progress))
+        self._learning = True
         for _ in range(due):
             batch = self.replay.sample(cfg.batch_size, progress).to(learner.policy.device)
             self._measured = learner.update(batch)
             error = self._measured.pop("priority")
             if self.replay.priorities is not None:
                 self.replay.update_priorities(batch.rows, error.cpu().numpy())
+        self._learning = False
 
     def _require_finite_weights(self) -> None:
         # Losses are looked at now and then only, and the last gradient step may be the one that broke them.
@@ -254,8 +370,17 @@ class Trainer:
     def _evaluate_and_save(self) -> None:
         if _due(self.config.evaluation.every, self._evaluated_at, self.steps, self.steps >= self.total_steps):
             self._evaluate()
-        if _due(self.config.checkpoint.every, self._saved_at, self.steps, False):
+        if self._restart_due():
+            self.collector.observation = None
+        if self._checkpoint_due():
+            self._checkpointed_at = self.steps
             self.save()
+
+    def _checkpoint_due(self) -> bool:
+        return _due(self.config.checkpoint.every, self._checkpointed_at, self.steps, False)
+
+    def _restart_due(self) -> bool:
+        return self.config.checkpoint.restart_episodes and self._checkpoint_due()
 
     def _record(self, values: dict[str, float]) -> None:
         self.metrics.write(self.steps, values)
@@ -282,6 +407,9 @@ class Trainer:
             self.stops.check,
         )
         self._evaluated_at = self.steps
+        if result.return_mean >= self.best:
+            self.best = result.return_mean
+            save_checkpoint(self.folder.best, self.state_dict())
         self._record(
             {
                 "eval/return_mean": result.return_mean,
@@ -289,17 +417,18 @@ class Trainer:
                 "eval/length_mean": result.length_mean,
             }
         )
-        if result.return_mean >= self.best:
-            self.best = result.return_mean
-            save_checkpoint(self.folder.best, self.state_dict())
         if settings.stop_at_return is not None and result.return_mean >= settings.stop_at_return:
             raise Stopped("target_return")
         return result
 
     def _fail(self, error: BaseException) -> None:
         """Keep what was learned, if it is sound, and say in the folder what happened."""
+        self._failed = True
+        self.collector.observation = None  # nobody knows what became of the episodes
         with contextlib.suppress(NotFinite):
-            self.save()
+            # Half an update is nothing to go on from, and what was saved at this step is better.
+            if not self._learning and (self.last_checkpoint is None or self._saved_at != self.steps):
+                self.save()
             if isinstance(error, Exception):  # else somebody is in a hurry
                 self._export()
         self._write_state("failed", error=f"{type(error).__name__}: {error}")
@@ -333,6 +462,16 @@ class Trainer:
             return
         self.folder.log(text)
         self.report.say(text)
+
+
+class Resumed(NamedTuple):
+    """What a run goes on from: its folder, held; a checkpoint in it and that one's state, or None to begin again at
+    the first step; and whether the environments are made as they were."""
+
+    folder: RunFolder
+    checkpoint: Path | None
+    state: dict[str, Any] | None
+    same_environments: bool
 
 
 def make_envs(config: RunConfig, num_envs: int) -> VectorEnv[Any, Any, Any]:

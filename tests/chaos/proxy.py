@@ -325,6 +325,7 @@ class _Relay:
         for side in connection.sides:
             side.waiting.clear()
         self._watch(connection)
+        self._end_if_over(connection)
 
     def _close(self, connection: _Connection, reset: bool) -> None:
         for side in connection.sides:
@@ -336,8 +337,12 @@ class _Relay:
 
     def _forget_side(self, connection: _Connection, side: _Side) -> None:
         self._close_side(side)
-        if all(each.socket is None for each in connection.sides):
-            self._connections.pop(connection, None)
+        self._end_if_over(connection)
+
+    def _end_if_over(self, connection: _Connection) -> None:
+        """A side that had ended before all was swallowed says no second time that it is gone."""
+        if all(side.socket is None or side.ended for side in connection.sides):
+            self._close(connection, reset=False)
 
     def _close_side(self, side: _Side) -> None:
         if side.socket is None:

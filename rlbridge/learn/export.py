@@ -95,7 +95,7 @@ def verify(policy: Policy, played: OnnxPolicy) -> float:
         given = played.outputs(rows)
         for name, value in expected.items():
             # Choices that there are not have -1e9 on both sides; that must not count as the scale of the others.
-            there = value > -1e8
+            there = ~(value < -1e8)  # so that NaN counts
             difference = float(np.abs(np.where(there, given[name] - value, 0.0)).max()) / scale
             if not difference <= TOLERANCE or (given[name][~there] > -1e8).any():
                 raise ExportError(

@@ -166,7 +166,7 @@ class _Reader:
                 raise PolicyFileError(f"constant {name!r} is stored in a way (field {number}) that no policy needs.")
         if any(side < 0 for side in shape) or prod(shape) * _ITEM_BYTES.get(element, -1) != stored:
             raise PolicyFileError(
-                f"constant {name!r} of shape {shape[:8]} does not have the {stored:,} bytes it holds."
+                f"constant {name!r} of shape {shape[:8]} and type {element} cannot be the {stored:,} bytes it has."
             )
         return name, tuple(shape)
 

@@ -49,7 +49,7 @@ class DDPG(OffPolicyLearner):
 
         judged, features = self.critic.features_for(self.policy, batch.observation)
         action = torch.tanh(self.policy.head(features))
-        policy_loss = -self.critic.judge(judged, action).mean()
+        policy_loss = -self.critic.judge_only(judged, action).mean()
         self.policy_minimiser.step(policy_loss)
 
         self.updates += 1

@@ -79,7 +79,7 @@ class SAC(OffPolicyLearner):
     def _update_policy(self, batch: Batch, temperature: Tensor) -> None:
         judged, features = self.critic.features_for(self.policy, batch.observation)
         action, log_prob = self._draw(self.policy.head(features))
-        value = self.critic.judge(judged, action).amin(0)
+        value = self.critic.judge_only(judged, action).amin(0)
         policy_loss = (temperature * log_prob - value).mean()
         self.policy_minimiser.step(policy_loss)
         if self.config.temperature is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from rlbridge.check.peer import Outcome, Peer, Response, described, outcome_of
 from rlbridge.check.result import Failed, Skipped, expect
 from rlbridge.check.subject import MOVES, Subject
@@ -130,6 +132,48 @@ def fencing(subject: Subject) -> str:
     peer.ref = new
     outcomes += [peer.move() for _ in range(3)]
     return subject.compare(outcomes, "the older holder's requests")
+
+
+def late_resume(subject: Subject) -> str:
+    """A Resume that arrives after a later attempt of the same holder is refused with SUPERSEDED, and fences nobody off.
+
+    The holder is the open_key; its attempts may leave numbers out.
+    """
+    peer, key = _opened_by(subject)
+    outcomes = [peer.start()]
+    for attempt, late in ((1, 1), (4, 3)):
+        peer.ref = peer.resume(key, attempt).session.session
+        _superseded(peer, f"attempt {late} after attempt {attempt}", key, late)
+        outcomes.append(peer.move())
+    return subject.compare(outcomes, "a late Resume")
+
+
+def take_over(subject: Subject) -> str:
+    """Another holder is refused with SUPERSEDED, unless it takes over; then the one before is, unless it takes over."""
+    peer, key = _opened_by(subject)
+    other = secrets.token_bytes(16)
+    outcomes = [peer.start()]
+    _superseded(peer, "another holder that does not take over", other, 1)
+    outcomes.append(peer.move())  # the refused one has fenced nobody off
+    for holder, before in ((other, key), (key, other)):
+        peer.ref = peer.resume(holder, 7, take_over=True).session.session
+        _superseded(peer, "the holder before, which does not take over", before, 8)
+        outcomes.append(peer.move())
+    return subject.compare(outcomes, "two holders")
+
+
+def _opened_by(subject: Subject) -> tuple[Peer, bytes]:
+    key = secrets.token_bytes(16)
+    return subject.open(open_key=key), key
+
+
+def _superseded(peer: Peer, what: str, holder: bytes, attempt: int) -> None:
+    try:
+        peer.resume(holder, attempt)
+    except BridgeError as error:
+        expect(error.reason == "SUPERSEDED", f"SUPERSEDED for {what}", f"{error.reason} ({error.args[0]})")
+        return
+    raise Failed(f"SUPERSEDED for {what}", "the session was resumed")
 
 
 def _called(subject: Subject, request: object) -> Response:

@@ -225,9 +225,17 @@ class Peer:
         if resume:
             self.ref = self.resume().session.session
 
-    def resume(self) -> env_pb2.ResumeResponse:
-        """Resume, without taking the new attachment over."""
-        request = env_pb2.ResumeRequest(session_id=self.ref.id, token=self.ref.token, epoch=self.epoch, client="check")
+    def resume(self, holder: bytes = b"", attempt: int = 0, take_over: bool = False) -> env_pb2.ResumeResponse:
+        """Resume, without adopting the new attachment."""
+        request = env_pb2.ResumeRequest(
+            session_id=self.ref.id,
+            token=self.ref.token,
+            epoch=self.epoch,
+            client="check",
+            holder=holder,
+            attempt=attempt,
+            take_over=take_over,
+        )
         answer: env_pb2.ResumeResponse = self.link.call(request, self.timeout)
         return answer
 

@@ -83,6 +83,8 @@ CHECKS = (
     Check(connections.drop_mid_reset),
     Check(connections.resume, "resume"),
     Check(connections.fencing, "resume"),
+    Check(connections.late_resume, "resume"),
+    Check(connections.take_over, "resume"),
     Check(connections.unknown_resume, "resume"),
     Check(sessions.message_size),
     Check(sessions.max_envs),

@@ -281,6 +281,39 @@ def test_an_older_holder_that_is_not_fenced(caught, monkeypatch):
     assert caught() == {"fencing"}
 
 
+def test_a_late_resume_that_is_let_in(caught, monkeypatch):
+    attach = Session.attach
+
+    def forgetful(self, request):
+        self._attempt = 0
+        return attach(self, request)
+
+    monkeypatch.setattr(Session, "attach", forgetful)
+    assert caught() == {"late-resume"}
+
+
+def test_a_resume_of_any_holder_that_is_let_in(caught, monkeypatch):
+    attach = Session.attach
+
+    def careless(self, request):
+        request.take_over = True
+        return attach(self, request)
+
+    monkeypatch.setattr(Session, "attach", careless)
+    assert caught() == {"take-over"}
+
+
+def test_a_take_over_that_is_not_let_in(caught, monkeypatch):
+    attach = Session.attach
+
+    def stubborn(self, request):
+        request.take_over = False
+        return attach(self, request)
+
+    monkeypatch.setattr(Session, "attach", stubborn)
+    assert caught() == {"take-over"}
+
+
 def test_an_open_key_that_is_not_looked_at(caught, monkeypatch):
     opening = Host.open
 

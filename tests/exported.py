@@ -15,6 +15,16 @@ from rlbridge.learn import Policy
 from rlbridge.learn.onnx_graph import kind_of, policy_model
 from rlbridge.play import Description
 
+NO_TORCH = """
+import importlib.abc, sys
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "onnx", "safetensors"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Refuse())
+"""
+"""Put before a program, this makes sure that it gets along without torch and onnx."""
+
 OPEN = spaces.Box(np.array([-4, -np.inf, 0], np.float32), np.array([4, np.inf, 3e38], np.float32))
 RANGES = spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))
 

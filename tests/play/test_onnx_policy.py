@@ -16,16 +16,7 @@ from rlbridge.play import Description, OnnxPolicy, PolicyFileError, onnx_policy
 from rlbridge.play.network import MAX_NUMBERS
 from rlbridge.play.onnx_file import MAX_BYTES, read_onnx
 from rlbridge.play.onnx_policy import check_model
-from tests.exported import KINDS, described, policy_of, rows_for, write
-
-NO_TORCH = """
-import importlib.abc, sys
-class Refuse(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "onnx", "safetensors"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Refuse())
-"""
+from tests.exported import KINDS, NO_TORCH, described, policy_of, rows_for, write
 
 
 def python(code: str, *arguments: str) -> str:

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint learn fuzz chaos bench stubs clean
+.PHONY: help demo test lint learn fuzz fuzz-wire chaos bench stubs clean
 
 help:
 	@echo "make demo    serve the factory line over gRPC, train PPO on it, compare with the best fixed rule (2 minutes)"
@@ -12,6 +12,7 @@ help:
 	@echo "make lint    ruff, mypy, the walls between packages, the protos"
 	@echo "make learn   the learning thresholds: over an hour, goes on where it was interrupted"
 	@echo "make fuzz    100,000 hostile inputs for the server: minutes"
+	@echo "make fuzz-wire  coverage-guided fuzzing of the readers of bytes: 5 minutes; needs Atheris (Linux)"
 	@echo "make chaos   cuts, kills, hangs and leaks at full size: a quarter of an hour"
 	@echo "make bench   the benchmarks"
 	@echo "make stubs   regenerate the protobuf stubs"
@@ -50,7 +51,13 @@ learn: $(VENV)/.dev
 
 # 100,000 hostile inputs: 20,000 at each of five doors (unary and streamed gRPC, Connect, plain JSON, WebSocket).
 fuzz: $(VENV)/.dev
-	FUZZ_INPUTS=$${FUZZ_INPUTS:-20000} $(BIN)/python -m pytest tests/fuzz -v --timeout=3000
+	FUZZ_INPUTS=$${FUZZ_INPUTS:-20000} $(BIN)/python -m pytest tests/fuzz -v -s --timeout=3000
+
+# Coverage-guided, where Atheris has a wheel (Linux, CPython 3.11 to 3.13); FUZZ_SECONDS to go on for longer.
+fuzz-wire: $(VENV)/.dev
+	@$(PIP) install --only-binary :all: atheris || \
+		{ echo "Atheris has no wheel for this Python and system: this target needs Linux and CPython 3.11 to 3.13"; exit 1; }
+	$(BIN)/python -m tests.fuzz.atheris_wire -max_total_time=$${FUZZ_SECONDS:-300}
 
 # Thousands of cut connections, killed servers and abandoned clients.
 chaos: $(VENV)/.dev

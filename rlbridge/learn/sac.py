@@ -98,7 +98,7 @@ class SAC(OffPolicyLearner):
         As ElegantRL's AgentModSAC: lambda = exp(-L^2) with L the critics' running loss; the policy's share of all
         updates is kept below 1 / (2 - lambda). Waits for the loss at each update.
         """
-        self.mean_critic_loss += 0.005 * (float(critic_loss) - self.mean_critic_loss)
+        self.mean_critic_loss += 0.005 * (float(critic_loss.detach()) - self.mean_critic_loss)
         reliability = math.exp(-(self.mean_critic_loss**2))
         return self.policy_updates / self.updates < 1.0 / (2.0 - reliability)
 

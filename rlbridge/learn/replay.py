@@ -37,7 +37,7 @@ class Batch(NamedTuple):
         if device.type == "cpu":
             return self
         *columns, rows = self
-        return Batch._make([*(column.to(device, non_blocking=True) for column in columns), rows])  # type: ignore[union-attr]
+        return Batch._make([*(column.to(device, non_blocking=True) for column in columns), rows])
 
 
 class Replay:

@@ -24,6 +24,7 @@ from gymnasium.wrappers import PassiveEnvChecker
 from numpy.typing import NDArray
 
 _BIT_GENERATORS = {"PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"}
+_SCALARS = "biufU"  # kinds of numpy numbers and text
 _PLAIN = {type(None), bool, int, float, str}
 _INERT = (type, types.ModuleType, EnvSpec, Logger, np.ufunc)  # hold no state of an episode
 _DEPTH = 32
@@ -187,15 +188,15 @@ def _is_stateless_function(value: Any, parts: list[Any]) -> bool:
 
 
 def _node(value: Any, where: str, seen: _Seen, depth: int) -> Any:
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
     seen.left -= 1
     if depth == 0 or seen.left < 0:
         raise _Opaque(f"{where} holds more than {_MOST:,} values, or is nested more than {_DEPTH} deep")
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
     if kind is tuple:
         return {"tuple": [_node(item, where, seen, depth - 1) for item in value]}
-    if isinstance(value, np.generic) and value.dtype.kind in "biufU" and not isinstance(value, np.longdouble):
+    if isinstance(value, np.generic) and value.dtype.kind in _SCALARS and not isinstance(value, np.longdouble):
         return {"scalar": value.item(), "dtype": value.dtype.str}
     if kind is np.ndarray and not value.dtype.hasobject:
         seen.memory(value, where)
@@ -233,7 +234,7 @@ def _value(node: Any, present: Any, used: set[int]) -> Any:
         return deque((_value(item, None, used) for item in content), node["most"])
     if kind == "dict":
         return {_value(key, None, used): _value(part, None, used) for key, part in content}
-    if kind == "scalar":
+    if kind == "scalar" and np.dtype(node["dtype"]).kind in _SCALARS:
         return np.dtype(node["dtype"]).type(content)
     if kind == "array":
         return np.array(content, order="K")

@@ -15,7 +15,7 @@ from gymnasium.spaces import Space, flatdim
 from pydantic import TypeAdapter
 
 from rlbridge.client import make
-from rlbridge.config import AlgorithmConfig, NetworkConfig, RunConfig, load_config
+from rlbridge.config import AlgorithmConfig, ConfigError, NetworkConfig, RunConfig, load_config
 from rlbridge.learn.checkpoint import (
     CheckpointError,
     list_checkpoints,
@@ -183,8 +183,11 @@ def _take_up(folder: RunFolder, begun: RunConfig, config: RunConfig) -> tuple[Re
         if name != config.algorithm.name:
             raise CheckpointError(f"{path} is a checkpoint of {name}; the run's algorithm is {begun.algorithm.name}.")
         refuse_changes(settings, config.model_dump(mode="json"))
+        int(state["counters"]["steps"]), float(state["counters"]["best"])
         same = all(settings["env"][key] == getattr(config.env, key) for key in ("target", "kwargs"))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, (CheckpointError, ConfigError)):
+            raise
         raise CheckpointError(f"{path} is no checkpoint of a run: {error!r}") from None
     torn = [f"{problem} Going on from {path.name}." for problem in torn]
     return Resumed(folder, path, state, same), torn

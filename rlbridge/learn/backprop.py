@@ -3,7 +3,8 @@
 Autograd costs more than the arithmetic of networks as small as PPO's (docs/speed-of-updates.md). Where the gradient
 with respect to the outputs can be written down, which takes a few operations on ``[B, outputs]``, the rest of the way
 is the same for every loss, and is here. Build after the :class:`~rlbridge.learn.minimise.Minimiser`, whose gradient
-vector every ``parameter.grad`` is a view of; then ``forward``, ``backward``, and the minimiser's ``descend``.
+vector every ``parameter.grad`` is a view of; then, all under ``torch.no_grad``, ``forward``, ``backward``, and the
+minimiser's ``descend``.
 """
 
 from __future__ import annotations
@@ -35,11 +36,10 @@ class Tape:
                 self.steps.append(_Step(weight, bias, activation))
         self._rows = -1
 
-    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """``[B, in]`` -> ``[B, out]``; valid until the next call, and not to be overwritten."""
-        if len(x) != self._rows:
-            self._rows = len(x)
+        if x.shape[0] != self._rows:
+            self._rows = x.shape[0]
             self._linear = [x.new_empty(self._rows, len(step.bias)) for step in self.steps]
             self._back = [x.new_empty(self._rows, step.weight.shape[1]) for step in self.steps]
             self._transposed = [buffer.t() for buffer in self._back]
@@ -52,7 +52,6 @@ class Tape:
             self._derived_from.append(buffer)
         return x
 
-    @torch.no_grad()
     def backward(self, gradient: Tensor, to_input: bool = False) -> Tensor:
         """From the loss's gradient with respect to the last output ``[B, out]``, which is overwritten, to that with
         respect to the parameters, put (not added) in their ``grad``. Returns that with respect to the input
@@ -97,7 +96,6 @@ class Graph:
         self._output = y
         return y.detach()
 
-    @torch.no_grad()
     def backward(self, gradient: Tensor, to_input: bool = False) -> Tensor:
         """As :meth:`Tape.backward`; the way on to the input is not offered."""
         if to_input:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _aten = torch.ops.aten
+_Parameters = Sequence[tuple[Tensor, Tensor]]
 
 
 class Activation:
@@ -86,15 +87,15 @@ class Layers(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[B, in]`` (or ``[twins, B, in]``) -> ``[B, out]`` (or ``[twins, B, out]``)."""
         if not self.layers or not torch.is_grad_enabled():
-            return _run(self, x, None)
+            return _run(self, self.layers, x, None)
         if x.requires_grad and self.layers[0][0].requires_grad:
             # Only autograd itself knows which of the two gradients somebody will ask for, and leaves out the other.
-            return _run(self, x, None)
-        return _Node.apply(self, x, *(parameter for layer in self.layers for parameter in layer))  # type: ignore[no-any-return,no-untyped-call]
+            return _run(self, self.layers, x, None)
+        return _Node.apply(self, self.layers, x, *(parameter for layer in self.layers for parameter in layer))  # type: ignore[no-any-return,no-untyped-call]
 
     def fixed(self, x: Tensor) -> Tensor:
         """The same with parameters held constant: differentiable with respect to ``x`` alone, and faster."""
-        return _Node.apply(self, x)  # type: ignore[no-any-return,no-untyped-call]
+        return _Node.apply(self, self.layers, x)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class MLP(Layers):
@@ -149,14 +150,16 @@ class TwinMLP(Layers):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.expand(self.twins, *x.shape)).squeeze(-1)
 
-    def fixed(self, x: Tensor) -> Tensor:
-        return super().fixed(x.expand(self.twins, *x.shape)).squeeze(-1)
+    def fixed(self, x: Tensor, twins: int | None = None) -> Tensor:
+        """As :meth:`Layers.fixed`; of the first ``twins`` networks alone ``[twins, B]``, if that many will do."""
+        layers = self.layers if twins is None else [(weight[:twins], bias[:twins]) for weight, bias in self.layers]
+        return _Node.apply(self, layers, x.expand(len(layers[0][0]), *x.shape)).squeeze(-1)  # type: ignore[no-any-return,no-untyped-call]
 
 
-def _run(net: Layers, x: Tensor, saved: list[Tensor] | None) -> Tensor:
-    """The network's output; what going back will need is put in ``saved``: each layer's input, and what its
-    activation's derivative is taken from."""
-    for number, (weight, bias) in enumerate(net.layers):
+def _run(net: Layers, layers: _Parameters, x: Tensor, saved: list[Tensor] | None) -> Tensor:
+    """The output of ``net`` with these parameters. What going back will need is put in ``saved``: each layer's input,
+    and what its activation's derivative is taken from."""
+    for number, (weight, bias) in enumerate(layers):
         inputs = x
         if x.ndim == 2:
             x = torch.addmm(bias, x, weight.t())
@@ -177,33 +180,33 @@ class _Node(torch.autograd.Function):
     """A whole network as one node of autograd's graph, with parameters as arguments or, if there are none, constant."""
 
     @staticmethod
-    def forward(ctx: Any, net: Layers, x: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, net: Layers, layers: _Parameters, x: Tensor, *parameters: Tensor) -> Tensor:
         saved: list[Tensor] = []
-        output = _run(net, x, saved)
+        output = _run(net, layers, x, saved)
         # An output that is not needed again may be overwritten by who asked for it.
         if net.activated < len(net.layers):
             saved.pop()
-        ctx.net = net
+        ctx.net, ctx.layers = net, layers
         ctx.save_for_backward(*saved)
         return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        net, saved = ctx.net, ctx.saved_tensors
-        wants_input, wants_parameters = ctx.needs_input_grad[1], any(ctx.needs_input_grad[2:])
+        net, layers, saved = ctx.net, ctx.layers, ctx.saved_tensors
+        wants_input, wants_parameters = ctx.needs_input_grad[2], any(ctx.needs_input_grad[3:])
         product = torch.mm if gradient.ndim == 2 else torch.bmm
         found: list[Tensor | None] = []
-        for number in range(len(net.layers) - 1, -1, -1):
+        for number in range(len(layers) - 1, -1, -1):
             if number < net.activated:
-                if number == len(net.layers) - 1:
+                if number == len(layers) - 1:
                     gradient = gradient.clone()  # it is not ours to overwrite
                 gradient = net.activation.backward(gradient, saved[2 * number + 1])
             if wants_parameters:
                 found += gradient.sum(-2), product(gradient.mT, saved[2 * number])
             if number or wants_input:
-                gradient = product(gradient, net.layers[number][0])
-        return None, gradient if wants_input else None, *reversed(found)
+                gradient = product(gradient, layers[number][0])
+        return None, None, gradient if wants_input else None, *reversed(found)
 
 
 class Target:

@@ -139,6 +139,7 @@ class PPO:
             data = Batch(*(column[keep] for column in data))
         return data, _explained_variance(advantage[rollout.valid], target[rollout.valid])
 
+    @torch.no_grad()
     def _epoch(self, data: Batch, clip: float, measure: bool) -> dict[str, Tensor]:
         """One pass over all transitions, each in exactly one minibatch; metrics as scalar tensors if asked for."""
         count, size = len(data.rows), self.config.minibatch_size
@@ -157,7 +158,6 @@ class PPO:
             return {}
         return {name: torch.stack([m[name] for m in measured]).mean() for name in measured[0]}
 
-    @torch.no_grad()
     def differentiate(self, batch: Batch, clip: float, measure: bool) -> dict[str, Tensor]:
         """Find the gradient of one minibatch's loss (equation 9): the clipped surrogate, the value loss and the entropy
         bonus. It is put in ``minimiser.gradient``; returned are metrics as scalar tensors, if asked for.

@@ -44,7 +44,7 @@ def entropy_gradient(distribution: Categorical | DiagonalGaussian, outputs: Tens
         log_probs = torch.log_softmax(_logits(distribution, outputs), -1)
         probs = log_probs.exp()
         mean = (probs * log_probs).sum(-1, keepdim=True)
-        return (mean - log_probs).mul_(probs).mul_(weight / len(outputs)).view(outputs.shape)
+        return (mean - log_probs).mul_(probs).mul_(weight / outputs.shape[0]).view(outputs.shape)
     assert distribution.log_std.grad is not None
     distribution.log_std.grad += weight
     return None

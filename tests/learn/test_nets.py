@@ -99,6 +99,7 @@ def test_twins_are_networks_of_their_own(activation, twins):
         weight = rows(twins, 7)
         mine, other = (torch.autograd.grad((out * weight).sum(), x)[0] for out in (judged, values))
         torch.testing.assert_close(mine, other)
+        assert torch.equal(twin.fixed(x, 1), judged[:1])
     x = x.detach()
     values = torch.stack([single(x).squeeze(1) for single in singles])
     ours = torch.autograd.grad((twin(x) * weight).sum(), list(twin.parameters()))

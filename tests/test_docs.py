@@ -17,6 +17,7 @@ PAGES = {
     "README.md": {"serve", "inspect", "train", "evaluate", "python"},
     "docs/quickstart.md": {"serve", "inspect", "train", "evaluate", "python"},
     "docs/policies.md": {"train", "export", "evaluate", "python"},
+    "docs/resume.md": {"train", "resume"},
 }
 """The pages, and what is at least to be found on each."""
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)

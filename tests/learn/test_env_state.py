@@ -3,7 +3,6 @@
 import random
 import re
 from collections import deque
-from functools import partial
 
 import gymnasium
 import numpy as np

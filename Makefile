@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint learn fuzz fuzz-wire chaos bench stubs clean
+.PHONY: help demo test lint learn traps fuzz fuzz-wire chaos bench stubs clean
 
 help:
 	@echo "make demo    serve the factory line over gRPC, train PPO on it, compare with the best fixed rule (2 minutes)"
 	@echo "make test    the whole fast test suite"
 	@echo "make lint    ruff, mypy, the walls between packages, the protos"
 	@echo "make learn   the learning thresholds: over an hour, goes on where it was interrupted"
+	@echo "make traps   put known mistakes back into a copy of the learning side; every one must be noticed: minutes"
 	@echo "make fuzz    100,000 hostile inputs for the server: minutes"
 	@echo "make fuzz-wire  coverage-guided fuzzing of the readers of bytes: 5 minutes; needs Atheris (Linux)"
 	@echo "make chaos   cuts, kills, hangs and leaks at full size: a quarter of an hour"
@@ -48,6 +49,10 @@ lint: $(VENV)/.dev
 # The learning thresholds: minutes each. Goes on where it was interrupted; docs/learning-results.md is its table.
 learn: $(VENV)/.dev
 	$(BIN)/python benchmarks/learn.py
+
+# Mutants of the learning side, one for each known trap; tests/learn/test_traps.py keeps the table true.
+traps: $(VENV)/.dev
+	$(BIN)/python scripts/mutate_traps.py
 
 # 100,000 hostile inputs: 20,000 at each of five doors (unary and streamed gRPC, Connect, plain JSON, WebSocket).
 fuzz: $(VENV)/.dev

@@ -426,6 +426,7 @@ class Trainer:
         self._failed = True
         self.collector.observation = None  # nobody knows what became of the episodes
         with contextlib.suppress(NotFinite):
+            self._require_finite_weights()
             # Half an update is nothing to go on from, and what was saved at this step is better.
             if not self._learning and (self.last_checkpoint is None or self._saved_at != self.steps):
                 self.save()

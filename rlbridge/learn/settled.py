@@ -62,7 +62,8 @@ def refuse_changes(begun: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     problems = []
     for path in _SETTLED:
         section, key = path.split(".")
-        was, now = begun.get(section, {}).get(key), wanted.get(section, {}).get(key)
+        now = wanted.get(section, {}).get(key)
+        was = begun.get(section, {}).get(key, now)
         if was != now:
             problems.append(_refusal(path, was, now))
     if problems:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rlbridge.client import Unsupported, make, make_vec
 from rlbridge.config import OffPolicyConfig, RunConfig
+from rlbridge.learn import env_state
 from rlbridge.learn.checkpoint import CheckpointError, prune_checkpoints, require_like, save_checkpoint
 from rlbridge.learn.collect import StepCollector
 from rlbridge.learn.curve import draw_curve
@@ -75,7 +76,6 @@ class Trainer:
         resumed: Resumed | None = None,
     ) -> None:
         self.config, self.callback, self.baseline = config, callback, baseline
-        self.folder: RunFolder = None if resumed is None else resumed.folder  # type: ignore[assignment]
         self.seeds = Seeds.from_run(config.run.seed)
         self.envs = make_envs(config, config.env.num_envs)
         try:
@@ -92,8 +92,6 @@ class Trainer:
             self._prepare(resumed)
         except BaseException:
             close_envs(self.envs)
-            if self.folder is not None:
-                self.folder.release()
             raise
         self.report = ProgressReport(config.algorithm.total_steps, progress)
         self.stops = Stops(self.folder.stop, config.run.max_seconds)
@@ -111,18 +109,21 @@ class Trainer:
         self._saved_at = self._evaluated_at = self._checkpointed_at = self._recorded_at = 0
         self._measured: dict[str, torch.Tensor] = {}
         self._decided: NDArray[Any] | None = None  # the action to take next, if it has been drawn already
-        self._learning = self._failed = False
-        if resumed is None:
-            self.folder = RunFolder.create(self.config)
-            self.metrics = Metrics(self.folder, self.config.run.tensorboard)
-        else:
-            self.last_checkpoint = resumed.checkpoint
-            if resumed.state is not None:
-                self._load(resumed.state, resumed.same_environments)
-            self.folder.take_up(self.config)
-            written = _NOTHING_WRITTEN if resumed.state is None else resumed.state["metrics"]
+        self._learning = self._failed = self._told = False
+        self.folder = RunFolder.create(self.config) if resumed is None else resumed.folder
+        try:
+            written = None
+            if resumed is not None:
+                self.last_checkpoint, written = resumed.checkpoint, _NOTHING_WRITTEN
+                if resumed.state is not None:
+                    self._load(resumed.state, resumed.same_environments)
+                    written = resumed.state["metrics"]
+                self.folder.take_up(self.config)
             self.metrics = Metrics(self.folder, self.config.run.tensorboard, written, self.steps)
-        self.folder.write_environment(self.envs)
+            self.folder.write_environment(self.envs)
+        except BaseException:
+            self.folder.release()
+            raise
 
     def run(self) -> str:
         """Train until something says stop; returns what: ``total_steps``, ``target_return``, ``wall_time``,
@@ -184,6 +185,9 @@ class Trainer:
             path, state = self.folder.checkpoints / f"step_{self.steps}", self.state_dict()
             self.last_checkpoint = save_checkpoint(path, state)
             self._saved_at = self.steps
+            if not state["exact"] and not self._told:
+                self._told = True
+                self.folder.log(f"the environments cannot be restored ({env_state.why_not(self.envs) or 'it failed'})")
             # A run that restarts its episodes is resumed from the last exact one.
             if state["exact"] or not self.config.checkpoint.restart_episodes:
                 prune_checkpoints(self.folder.checkpoints, self.config.checkpoint.keep)

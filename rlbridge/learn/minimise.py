@@ -35,7 +35,7 @@ class Minimiser:
         learning_rate: float,
         max_gradient_norm: float | None,
         betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-5,
+        epsilon: float = 1e-8,
     ) -> None:
         self.parameters = list(parameters)
         self.learning_rate, self.max_gradient_norm = learning_rate, max_gradient_norm

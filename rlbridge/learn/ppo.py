@@ -66,6 +66,7 @@ class PPO:
             [*self.policy.parameters(), *self.critic.parameters()],
             config.learning_rate,
             config.max_gradient_norm,
+            epsilon=1e-5,  # what PPO was published with (Huang et al. 2022, detail 3)
         )
         self.trunk, self.head = backprop(policy.trunk), backprop(policy.head)
         self.value = backprop(self.critic)

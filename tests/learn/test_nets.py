@@ -138,7 +138,7 @@ def test_minimiser_is_adam(norm):
     net = mlp()
     theirs = copy.deepcopy(net)
     minimiser = Minimiser(net.parameters(), 0.01, norm)
-    adam = torch.optim.Adam(theirs.parameters(), lr=0.01, eps=1e-5)
+    adam = torch.optim.Adam(theirs.parameters(), lr=0.01, eps=1e-8)
     for step in range(20):
         if step == 10:
             minimiser.learning_rate = adam.param_groups[0]["lr"] = 0.003

@@ -150,7 +150,7 @@ def test_minimiser_is_adam_with_clipping():
     ours = [torch.nn.Parameter(torch.randn(3, 4)), torch.nn.Parameter(torch.randn(5))]
     theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
     minimiser = Minimiser(ours, 0.01, max_gradient_norm=0.5)
-    adam = torch.optim.Adam(theirs, lr=0.01, eps=1e-5)
+    adam = torch.optim.Adam(theirs, lr=0.01, eps=1e-8)
 
     def loss(a, b):
         return (a.sin().sum() * b.sum() + (b**2).sum()) * 3

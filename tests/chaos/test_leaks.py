@@ -7,12 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import grpc
 import pytest
 
 import rlbridge
+from rlbridge.server import ServerLimits
+from rlbridge.v1 import env_pb2_grpc
 from tests.chaos.conftest import SCHEMES, books
 from tests.chaos.proxy import Proxy
 from tests.conftest import ROOT
@@ -110,6 +114,25 @@ def abandon(proxy: Proxy, count: int, silent: bool) -> None:
         proxy.heal()
 
 
+def fill_the_pool(url: str) -> None:
+    """gRPC's pool keeps every thread that was ever needed at once: all of them now, or their number would be luck."""
+    streams = 2 * ServerLimits().max_sessions + 16 - 4  # as many as there may be, and room to look
+    enough = threading.Event()
+
+    def silent():
+        enough.wait(120)
+        yield from ()
+
+    with grpc.insecure_channel(url.removeprefix("grpc://")) as channel:
+        stub = env_pb2_grpc.EnvServiceStub(channel)
+        calls = [stub.Exchange(silent()) for _ in range(streams)]
+        seen = settled(lambda: books(url), lambda now: now["threads"] > streams)
+        enough.set()
+        for call in calls:
+            call.code()  # waits until the server has ended it: its place is free again
+    assert seen["threads"] > streams
+
+
 def settled(look, well, seconds: float = 100.0) -> dict[str, int]:
     """Look until all is well, or the time is up; what was seen last."""
     end = time.monotonic() + seconds
@@ -131,6 +154,8 @@ FULL_SIZE = [
 def test_abandoned_clients_leave_nothing_behind(served, proxied, clients, at_once, silent):
     """Killed: their connections end with them. Vanished: so do they not, as when the power goes or a router."""
     url = served("tests.envs:Ledger", "--lease", "1")
+    if url.startswith("grpc"):
+        fill_the_pool(url)
     proxy = proxied(url)
     before = None
     for _ in range(1 + clients // at_once):

@@ -229,10 +229,10 @@ TRAPS = (
         _GAINS,
     ),
     _trap(
-        "adam's epsilon is 1e-5",
-        "learn/minimise",
-        "epsilon: float = 1e-5",
-        "epsilon: float = 1e-8",
+        "ppo: adam's epsilon is 1e-5",
+        "learn/ppo",
+        "epsilon=1e-5",
+        "epsilon=1e-8",
         "test_traps.py::test_adams_epsilon_is_the_one_of_ppo",
     ),
     _trap(

@@ -320,7 +320,7 @@ def test_dqn_finds_the_end_of_a_chain(tmp_path, flags):
 def test_a_bandit_is_solved_in_the_actions_own_units(tmp_path, name, shared):
     envs = SyncVectorEnv([Bandit] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
     network = {"hidden": [32, 32], "shared": shared}
-    settings = {**FAST, "gamma": 0.0, "total_steps": 500, "learning_starts": 100}
+    settings = {**FAST, "gamma": 0.0, "total_steps": 400, "learning_starts": 100}
     extra = {"initial_temperature": 0.01} if name == "sac" else {}
     policy = trained(tmp_path, envs, network, name=name, **settings, **extra).learner.policy
     # Wanted: 10 + 12 x on a space of -10..30.

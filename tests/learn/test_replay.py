@@ -107,7 +107,7 @@ def history(outcomes: list[list[int]], **more: Any) -> dict[str, Any]:
     return {**base, "outcomes": outcomes, **more}
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(histories())
 @example(history([[GO]] * 8))  # around the ring
 @example(history([[GO], [TERMINATED], [GO], [GO]]))
@@ -216,7 +216,7 @@ def test_an_overwritten_transition_leaves_no_priority_behind():
     assert np.bincount(replay.sample(9_000).rows) / 9_000 == pytest.approx(np.full(3, 1 / 3), abs=0.01)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.integers(1, 9),
     st.floats(0.0, 1.0),

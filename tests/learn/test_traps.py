@@ -13,7 +13,6 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from scripted import Counter, collector_for, learner_for
 
 from rlbridge.config import PPOConfig
-from rlbridge.learn.minimise import Minimiser
 from tests.conftest import ROOT
 
 BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)
@@ -46,10 +45,13 @@ def test_layers_begin_orthogonal_with_gains_root_2_then_a_hundredth_for_actions_
 
 def test_adams_epsilon_is_the_one_of_ppo():
     """A gradient as small as epsilon moves a weight by half the learning rate, not by all of it."""
-    weight = torch.nn.Parameter(torch.zeros(1))
-    minimiser = Minimiser([weight], 0.1, None)
-    minimiser.step((weight * 1e-5).sum())
-    assert float(weight.detach()) == pytest.approx(-0.05, rel=1e-3)
+    minimiser = ppo()[0].minimiser
+    minimiser.learning_rate, before = 0.1, minimiser.flat.clone()
+    minimiser.gradient.fill_(0.0)[0] = 1e-5
+    minimiser.descend()
+    moved = minimiser.flat - before
+    assert float(moved[0]) == pytest.approx(-0.05, rel=1e-3)
+    assert not moved[1:].any()
 
 
 def test_gradients_are_cut_at_one_half_unless_told_otherwise():

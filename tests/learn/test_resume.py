@@ -42,7 +42,7 @@ ALGORITHMS = {
 }
 
 
-def settings(folder, name, which="td3", total_steps=400, **sections):
+def settings(folder, name, which="td3", total_steps=300, **sections):
     target, algorithm = ALGORITHMS[which]
     base = {
         "env": {"target": target, "num_envs": 2},
@@ -122,7 +122,7 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.parametrize("which", ALGORITHMS)
 def test_train_stop_and_resume_is_train(which, tmp_path, undisturbed):
     run = rlbridge.train(settings(tmp_path, "r", which), progress=False, callback=stop_at(200))
-    assert 200 <= run.steps < 400
+    assert 200 <= run.steps < 300
     assert run.stop_reason == "enough"
     assert load_checkpoint(run.dir / "checkpoints" / f"step_{run.steps}")["environments"] == "restored"
     resumed = rlbridge.resume(run.dir, progress=False)
@@ -154,7 +154,7 @@ def test_signals(number, tmp_path, undisturbed):
     assert_same_run(rlbridge.resume(run.dir, progress=False), undisturbed("td3"))
 
 
-KILLED = {"checkpoint": {"every": 20, "keep": 2}, "evaluation": {"every": 100, "episodes": 1}}
+KILLED = {"checkpoint": {"every": 20, "keep": 2}, "evaluation": {"every": 300, "episodes": 1}}
 
 
 def process_of(arguments):
@@ -178,18 +178,18 @@ def last_step(folder):
 
 def test_killed_three_times(tmp_path):
     moments = random.Random(0)
-    expected = rlbridge.train(settings(tmp_path, "undisturbed", total_steps=900, **KILLED), progress=False)
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings(tmp_path, "r", total_steps=900, **KILLED)))
+    expected = rlbridge.train(settings(tmp_path, "undisturbed", total_steps=600, **KILLED), progress=False)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings(tmp_path, "r", total_steps=600, **KILLED)))
     folder, goal = tmp_path / "r", 0
     for arguments in (["train", str(tmp_path / "run.yaml")], ["resume", str(folder)], ["resume", str(folder)]):
-        goal += moments.randrange(100, 280)
+        goal += moments.randrange(60, 180)
         wait = moments.uniform(0.0, 0.03)
 
         def due(goal=goal, wait=wait):
             return last_step(folder) >= goal and (time.sleep(wait) or True)
 
         kill_when(process_of(arguments), due)
-        assert goal <= last_step(folder) < 900
+        assert goal <= last_step(folder) < 600
         assert (folder / "lock").exists()  # of a dead process: it is taken over
     assert_same_run(rlbridge.resume(folder, progress=False), expected)
     left = [path.name for path in (*folder.iterdir(), *(folder / "checkpoints").iterdir())]
@@ -286,7 +286,7 @@ def test_elsewhere_new_episodes_begin_and_training_is_not_disturbed(tmp_path):
     run = rlbridge.train(settings(tmp_path, "r", which, **env), progress=False, callback=stop_at(200))
     assert load_checkpoint(run.dir / "checkpoints" / f"step_{run.steps}")["environments"] == "restarted"
     resumed = rlbridge.resume(run.dir, progress=False)
-    assert resumed.steps >= 400
+    assert resumed.steps >= 300
     log = (run.dir / "log.txt").read_text()
     assert "the environments begin new episodes" in log
     assert "cannot be restored (Walled.world is or holds a builtins.object" in log
@@ -301,28 +301,23 @@ def test_what_was_written_after_the_checkpoint_is_cut_off(tmp_path, undisturbed)
     assert_same_run(rlbridge.resume(run.dir, progress=False), undisturbed("td3"))
 
 
-def test_edited_files_are_cut_by_step(tmp_path):
+def test_an_edited_file_is_cut_by_step(tmp_path):
     run = rlbridge.train(settings(tmp_path, "r"), progress=False, callback=stop_at(200))
-    path = run.dir / "metrics.jsonl"
-    _, *rest = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(rest)[:-1] + "\nnonsense\n[]\n" + '{"step": 201, "x": 1')  # shorter than it was, and torn
-    (run.dir / "episodes.csv").write_text("step,return,length\n400,1.0,200\n")
+    (run.dir / "metrics.jsonl").write_text('{"step": 200}\nnonsense\n[]\n{"step": 201}\n{"step": 1')
     rlbridge.resume(run.dir, progress=False)
-    steps = [row["step"] for row in rows(run.dir)]
-    assert steps == sorted(steps)
-    assert (run.dir / "episodes.csv").read_text().startswith("step,return,length\n400,")
+    assert [row["step"] for row in rows(run.dir)] == [200, 300, 300]
 
 
 def test_tensorboard_curves_are_not_doubled(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     config = settings(tmp_path, "r", run={"tensorboard": True}, checkpoint={"every": 200})
-    run = rlbridge.train(config, progress=False, callback=stop_at(400))
+    run = rlbridge.train(config, progress=False, callback=stop_at(300))
     newest = list_checkpoints(run.dir / "checkpoints")[-1]
     for file in newest.iterdir():
         file.write_bytes(b"")
     rlbridge.resume(run.dir, progress=False)
     events = accumulator.EventAccumulator(str(run.dir / "tensorboard")).Reload().Scalars("eval/return_mean")
-    assert [event.step for event in events] == [200, 400]
+    assert [event.step for event in events] == [200, 300]
 
 
 def test_a_torn_checkpoint_is_passed_over_aloud(tmp_path, undisturbed, capsys):
@@ -365,7 +360,7 @@ def test_one_process_at_a_time(tmp_path):
 
     run = rlbridge.train(config, progress=False, callback=callback)
     assert len(refused) >= 6
-    assert load_run(run.dir).steps == 400
+    assert load_run(run.dir).steps == 300
 
 
 def test_a_lock_of_another_live_process_is_respected_and_a_dead_ones_is_not(tmp_path):
@@ -384,25 +379,25 @@ def test_a_lock_of_another_live_process_is_respected_and_a_dead_ones_is_not(tmp_
         holder.kill()
         holder.communicate()
     assert (run.dir / "lock").exists()
-    assert rlbridge.resume(run.dir, progress=False).steps == 400
+    assert rlbridge.resume(run.dir, progress=False).steps == 300
 
 
 @pytest.mark.parametrize("which", ["td3", "sac"])
 def test_more_steps_are_as_if_asked_for_from_the_start(which, tmp_path):
     """Where no schedule depends on the number of steps."""
     quiet = {"evaluation": {"every": 0}, "checkpoint": {"every": 100}}
-    expected = rlbridge.train(settings(tmp_path, "long", which, 400, **quiet), progress=False)
-    short = rlbridge.train(settings(tmp_path, "short", which, 200, **quiet), progress=False)
-    resumed = rlbridge.resume(short.dir, ["algorithm.total_steps=400"], progress=False)
+    expected = rlbridge.train(settings(tmp_path, "long", which, 300, **quiet), progress=False)
+    short = rlbridge.train(settings(tmp_path, "short", which, 150, **quiet), progress=False)
+    resumed = rlbridge.resume(short.dir, ["algorithm.total_steps=300"], progress=False)
     assert weights_digest(resumed.policy) == weights_digest(expected.policy)
-    assert load_config(short.dir / "config.yaml").algorithm.total_steps == 400  # a plain resume would go on to there
+    assert load_config(short.dir / "config.yaml").algorithm.total_steps == 300  # a plain resume would go on to there
 
 
 def test_nothing_left_to_do(tmp_path, undisturbed):
     run = undisturbed("td3")
     before = {path: path.read_bytes() for path in run.dir.rglob("*") if path.is_file()}
     resumed = rlbridge.resume(run.dir, progress=False)
-    assert (resumed.stop_reason, resumed.steps) == ("nothing_left", 400)
+    assert (resumed.stop_reason, resumed.steps) == ("nothing_left", 300)
     assert weights_digest(resumed.policy) == weights_digest(run.policy)
     assert {path: path.read_bytes() for path in run.dir.rglob("*") if path.is_file()} == before
 
@@ -412,7 +407,7 @@ def test_a_reached_return_is_the_end_until_more_is_asked_for(tmp_path):
     assert rlbridge.train(config, progress=False).stop_reason == "target_return"
     assert rlbridge.resume(tmp_path / "r", progress=False).stop_reason == "nothing_left"
     further = rlbridge.resume(tmp_path / "r", ["evaluation.stop_at_return=0"], progress=False)
-    assert (further.stop_reason, further.steps) == ("total_steps", 400)
+    assert (further.stop_reason, further.steps) == ("total_steps", 300)
 
 
 def test_a_stop_file_of_last_time_does_not_stop_this_time(tmp_path):
@@ -474,7 +469,7 @@ def test_what_does_not_fit_names_the_tensor_and_both_shapes(tmp_path):
     refused(lambda s: s.update(collector={"transitions": "x"}), "does not suit")
     refused(lambda s: s.pop("metrics"), "metrics")
     save_checkpoint(path, state)
-    assert rlbridge.resume(run.dir, progress=False).steps == 400
+    assert rlbridge.resume(run.dir, progress=False).steps == 300
 
 
 def test_half_an_update_is_not_gone_on_from(tmp_path, monkeypatch, undisturbed):

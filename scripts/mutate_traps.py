@@ -313,15 +313,15 @@ TRAPS = (
     ),
     _trap(
         "gradient steps are per transition, not per step of all environments",
-        "learn/trainer",
+        "learn/off_policy",
         "for _ in range(due):",
         "for _ in range(1):",
         "test_off_policy_runs.py::test_the_number_of_environments_changes_neither_steps_nor_updates",
     ),
     _trap(
         "the last gradient steps are in the last checkpoint",
-        "learn/trainer",
-        "self._learn(learner, cfg)  # nothing",
+        "learn/off_policy",
+        "self._learn()  # nothing",
         "pass  # nothing",
         "test_off_policy_runs.py::test_the_last_checkpoint_has_the_last_gradient_steps",
     ),
@@ -384,7 +384,7 @@ TRAPS = (
     ),
     _trap(
         "the walk of noise begins anew after a NEXT_STEP reset",
-        "learn/trainer",
+        "learn/off_policy",
         "self.explorer.ended(step.terminated | step.truncated | ~step.valid)",
         "self.explorer.ended(step.terminated | step.truncated)",
         "test_off_policy_runs.py::test_noise_begins_anew_after_the_step_that_resets",

@@ -24,11 +24,12 @@ from rlbridge.learn.checkpoint import (
     require_like,
     set_aside,
 )
+from rlbridge.learn.environments import close_envs, make_envs
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.run_folder import RunFolder
 from rlbridge.learn.seeds import Seeds
 from rlbridge.learn.settled import refuse_changes, refuse_other_algorithm
-from rlbridge.learn.trainer import Callback, Resumed, Trainer, close_envs, make_envs
+from rlbridge.learn.trainer import Callback, Resumed, Trainer
 from rlbridge.play.encoding import is_image
 from rlbridge.play.evaluate import Evaluation, evaluate
 from rlbridge.play.fit import require_fit

@@ -5,34 +5,31 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
-from numpy.typing import NDArray
+from gymnasium.vector import VectorEnv
 
-from rlbridge.client import Unsupported, make, make_vec
 from rlbridge.config import OffPolicyConfig, RunConfig
 from rlbridge.learn import env_state
 from rlbridge.learn.checkpoint import CheckpointError, prune_checkpoints, require_like, save_checkpoint
 from rlbridge.learn.collect import StepCollector
 from rlbridge.learn.curve import draw_curve
-from rlbridge.learn.explore import explorer_for
+from rlbridge.learn.due import passed
+from rlbridge.learn.environments import close_envs, make_envs
 from rlbridge.learn.export import export_at_end
 from rlbridge.learn.film import film_after, film_before
-from rlbridge.learn.learner import OffPolicyLearner
 from rlbridge.learn.learners import make_learner
 from rlbridge.learn.metrics import Metrics
+from rlbridge.learn.off_policy import OffPolicyLoop
+from rlbridge.learn.on_policy import OnPolicyLoop
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.ppo import PPO
 from rlbridge.learn.progress import ProgressReport
-from rlbridge.learn.replay import Replay
 from rlbridge.learn.run_folder import RunFolder
 from rlbridge.learn.seeds import Seeds
 from rlbridge.learn.stops import Stopped, Stops
@@ -45,7 +42,6 @@ Callback = Callable[[int, Mapping[str, float]], None]
 
 
 _ADVICE = "a smaller learning_rate or max_gradient_norm, or normalised observations and rewards, may help."
-_RECORD_EVERY = 1_000  # transitions between two rows of metrics where updates are many
 _NOTHING_WRITTEN = {
     **{"recent": np.empty((0, 3)), "episode_count": 0, "seconds": 0.0},
     **{"metrics_size": 0, "episodes_size": 0},
@@ -82,13 +78,7 @@ class Trainer:
             spaces = self.envs.single_observation_space, self.envs.single_action_space
             self.learner = make_learner(config, *spaces, self.seeds)
             self.collector = StepCollector(self.envs, self.learner.policy, self.seeds, config.env.timeout)
-            if isinstance(config.algorithm, OffPolicyConfig):
-                policy, cfg, n = self.learner.policy, config.algorithm, self.envs.num_envs
-                encoder, actions = policy.encoder, policy.actions
-                self.explorer = explorer_for(cfg, policy, n, self.seeds.exploration)
-                self.replay = Replay(
-                    cfg, n, encoder.shape, encoder.dtype, actions.width, actions.dtype, self.seeds.replay
-                )
+            self.loop = self._make_loop()
             self._prepare(resumed)
         except BaseException:
             close_envs(self.envs)
@@ -101,15 +91,19 @@ class Trainer:
         self._state_due = 0.0
         self._begun, self._begun_at = time.monotonic(), 0
 
+    def _make_loop(self) -> OnPolicyLoop | OffPolicyLoop:
+        algorithm = self.config.algorithm
+        if isinstance(self.learner, PPO):
+            return OnPolicyLoop(self.learner, self.collector, algorithm.total_steps)
+        assert isinstance(algorithm, OffPolicyConfig)
+        return OffPolicyLoop(self.learner, self.collector, algorithm, self.seeds, self._restart_due)
+
     def _prepare(self, resumed: Resumed | None) -> None:
         """Counters and run folder: new ones, or those of the run to go on with."""
-        self.steps = 0
         self.best = -math.inf
         self.last_checkpoint: Path | None = None
-        self._saved_at = self._evaluated_at = self._checkpointed_at = self._recorded_at = 0
-        self._measured: dict[str, torch.Tensor] = {}
-        self._decided: NDArray[Any] | None = None  # the action to take next, if it has been drawn already
-        self._learning = self._failed = self._told = False
+        self._saved_at = self._evaluated_at = self._checkpointed_at = 0
+        self._failed = self._told = False
         self.folder = RunFolder.create(self.config) if resumed is None else resumed.folder
         try:
             written = None
@@ -144,10 +138,11 @@ class Trainer:
                         self._evaluate_and_save()  # what was due when the run was stopped
                     else:
                         film_before(*self._filmed(), self.stops.check)
-                    if isinstance(self.learner, PPO):
-                        self._on_policy(self.learner)
-                    else:
-                        self._off_policy(self.learner)
+                    while self.steps < self.total_steps:
+                        update = self.loop.advance(self.stops.check)
+                        if update is not None:
+                            self._report(update)
+                        self._evaluate_and_save()
                     reason = "total_steps"
                 except Stopped as stop:
                     reason = stop.reason
@@ -173,6 +168,11 @@ class Trainer:
                     close_envs(self._evaluation_envs)
             finally:
                 self.folder.release()
+
+    @property
+    def steps(self) -> int:
+        """Transitions that the run has learned from, all environments together."""
+        return self.loop.steps
 
     def save(self) -> Path:
         """Write ``checkpoints/step_<n>``, unless it is there already, and drop the oldest.
@@ -211,7 +211,7 @@ class Trainer:
             "action_space": space_to_state(self.envs.single_action_space),
             "learner": self.learner.state_dict(),
             "collector": collector,
-            "memory": self._memory_state(),
+            "loop": self.loop.state_dict(),
             "metrics": self.metrics.state_dict(),
             "counters": self._counters(),
         }
@@ -222,17 +222,6 @@ class Trainer:
             "best": self.best,
             "evaluated_at": self._evaluated_at,
             "checkpointed_at": self._checkpointed_at,
-            "recorded_at": self._recorded_at,
-        }
-
-    def _memory_state(self) -> dict[str, Any] | None:
-        if isinstance(self.learner, PPO):
-            return None
-        return {
-            "replay": self.replay.state_dict(),
-            "explorer": self.explorer.state_dict(),
-            "measured": {name: float(value) for name, value in self._measured.items()},
-            "decided": self._decided,
         }
 
     def _load(self, state: dict[str, Any], same_environments: bool) -> None:
@@ -248,29 +237,14 @@ class Trainer:
             require_like(state["metrics"], _NOTHING_WRITTEN, "metrics", frozenset(["metrics/recent"]))
             self.learner.load_state_dict(state["learner"])
             self.collector.load_state_dict(state["collector"], same_environments)
-            if not isinstance(self.learner, PPO):
-                self._load_memory(state["memory"])
-            elif state["collector"]["rollout"] is not None:
-                self.learner.rollout(self.envs.num_envs).load_state_dict(state["collector"]["rollout"]["rows"])
+            self.loop.load_state_dict(state["loop"], state["collector"])
         except CheckpointError:
             raise
         except Exception as error:
             raise CheckpointError(f"the checkpoint does not suit this run: {error!r}") from None
         counters = state["counters"]
-        self.steps = self._saved_at = counters["steps"]
-        self.best, self._evaluated_at = counters["best"], counters["evaluated_at"]
-        self._checkpointed_at, self._recorded_at = counters["checkpointed_at"], counters["recorded_at"]
-
-    def _load_memory(self, memory: dict[str, Any]) -> None:
-        ours = self.replay.state_dict()
-        require_like(memory["replay"], ours, "replay", frozenset(f"replay/rows/{name}" for name in ours["rows"]))
-        require_like(memory["explorer"], self.explorer.state_dict(), "explorer")
-        self.replay.load_state_dict(memory["replay"])
-        self.explorer.load_state_dict(memory["explorer"])
-        self._measured = {name: torch.tensor(value, dtype=torch.float64) for name, value in memory["measured"].items()}
-        if self.collector.observation is not None and memory["decided"] is not None:
-            require_like(memory["decided"], self.replay.action[: self.envs.num_envs], "decided")
-            self._decided = memory["decided"]
+        self._saved_at, self.best = counters["steps"], counters["best"]
+        self._evaluated_at, self._checkpointed_at = counters["evaluated_at"], counters["checkpointed_at"]
 
     def _require_same_spaces(self, state: dict[str, Any]) -> None:
         for what in ("observation", "action"):
@@ -279,73 +253,6 @@ class Trainer:
                 raise CheckpointError(
                     f"the run was trained with {what}s in {trained}; those of {self.config.env.target} are in {found}."
                 )
-
-    def _on_policy(self, learner: PPO) -> None:
-        rollout = learner.rollout(self.envs.num_envs)
-        while self.steps < self.total_steps:
-            if self.collector.observation is None and not self.collector.filled and learner.reward_scale is not None:
-                learner.reward_scale.returns[:] = 0.0  # new episodes begin
-            self.collector.collect(rollout, self.stops.check)
-            self._learning = True
-            update = learner.update(rollout, self.steps / self.total_steps)
-            self._learning = False
-            self.steps = self.collector.transitions
-            self._report(update)
-            self._evaluate_and_save()
-
-    def _off_policy(self, learner: OffPolicyLearner) -> None:
-        cfg = self.config.algorithm
-        assert isinstance(cfg, OffPolicyConfig)
-        collector, policy = self.collector, learner.policy
-        everyone = np.ones(self.envs.num_envs, np.bool_)
-        while self.steps < self.total_steps:
-            self.stops.check()
-            observation = collector.observation
-            if observation is None:
-                observation = collector.reset()
-                self.replay.cut(np.flatnonzero(everyone))
-                self.explorer.ended(everyone)
-            action, self._decided = self._decided, None
-            if action is None:
-                action = self.explorer.act(observation, self.steps)
-            collector.send(policy.actions.to_environment(action))
-            # While environments on a server step; an update sees only what is stored already, so the overlap
-            # changes nothing.
-            self._learn(learner, cfg)
-            step = collector.receive()
-            self.replay.add(observation, action, step)
-            # Not valid is also a row that was being reset: what was explored there belongs to no episode.
-            self.explorer.ended(step.terminated | step.truncated | ~step.valid)
-            if policy.normaliser is not None and step.valid.any():
-                policy.normaliser.update(torch.from_numpy(step.observation[step.valid]).to(policy.device))
-            self.steps = collector.transitions
-            if self.steps >= self.total_steps:
-                # As in every step the action comes first: with more steps to do, a resumed run equals one that had
-                # them from the start.
-                if not self._restart_due():
-                    self._decided = self.explorer.act(step.observation, self.steps)
-                self._learn(learner, cfg)  # nothing will be sent any more for it to overlap with
-            if _due(_RECORD_EVERY, self._recorded_at, self.steps, self.steps >= self.total_steps):
-                self._recorded_at = self.steps
-                self._report({name: float(value) for name, value in self._measured.items()})
-            self._evaluate_and_save()
-
-    def _learn(self, learner: OffPolicyLearner, cfg: OffPolicyConfig) -> None:
-        """The gradient steps that the transitions so far allow, and that were not done yet."""
-        due = cfg.updates_due(self.steps) - learner.updates
-        if due <= 0:
-            return
-        progress = min(self.steps / self.total_steps, 1.0)
-        if cfg.learning_rate_schedule == "linear":
-            learner.set_learning_rate(cfg.learning_rate * (1.0 - progress))
-        self._learning = True
-        for _ in range(due):
-            batch = self.replay.sample(cfg.batch_size, progress).to(learner.policy.device)
-            self._measured = learner.update(batch)
-            error = self._measured.pop("priority")
-            if self.replay.priorities is not None:
-                self.replay.update_priorities(batch.rows, error.cpu().numpy())
-        self._learning = False
 
     def _require_finite_weights(self) -> None:
         # Losses are looked at now and then only, and the last gradient step may be the one that broke them.
@@ -372,19 +279,19 @@ class Trainer:
         )
 
     def _evaluate_and_save(self) -> None:
-        if _due(self.config.evaluation.every, self._evaluated_at, self.steps, self.steps >= self.total_steps):
+        if passed(self.config.evaluation.every, self._evaluated_at, self.steps, self.steps >= self.total_steps):
             self._evaluate()
-        if self._restart_due():
+        if self._restart_due(self.steps):
             self.collector.observation = None
-        if self._checkpoint_due():
+        if self._checkpoint_due(self.steps):
             self._checkpointed_at = self.steps
             self.save()
 
-    def _checkpoint_due(self) -> bool:
-        return _due(self.config.checkpoint.every, self._checkpointed_at, self.steps, False)
+    def _checkpoint_due(self, steps: int) -> bool:
+        return passed(self.config.checkpoint.every, self._checkpointed_at, steps, False)
 
-    def _restart_due(self) -> bool:
-        return self.config.checkpoint.restart_episodes and self._checkpoint_due()
+    def _restart_due(self, steps: int) -> bool:
+        return self.config.checkpoint.restart_episodes and self._checkpoint_due(steps)
 
     def _record(self, values: dict[str, float]) -> None:
         self.metrics.write(self.steps, values)
@@ -432,7 +339,7 @@ class Trainer:
         with contextlib.suppress(NotFinite):
             self._require_finite_weights()
             # Half an update is nothing to go on from, and what was saved at this step is better.
-            if not self._learning and (self.last_checkpoint is None or self._saved_at != self.steps):
+            if not self.loop.learning and (self.last_checkpoint is None or self._saved_at != self.steps):
                 self.save()
             if isinstance(error, Exception):  # else somebody is in a hurry
                 self._export()
@@ -477,43 +384,6 @@ class Resumed(NamedTuple):
     checkpoint: Path | None
     state: dict[str, Any] | None
     same_environments: bool
-
-
-def make_envs(config: RunConfig, num_envs: int) -> VectorEnv[Any, Any, Any]:
-    """``num_envs`` of the run's environments, SAME_STEP where they can (it wastes no step on a reset)."""
-    target, options = config.env.target, config.env.client_options()
-    if config.env.processes:
-        # Not forked: a fork would take over locks that threads of this process hold.
-        factories = [partial(make, target, **options)] * num_envs
-        return AsyncVectorEnv(factories, autoreset_mode=AutoresetMode.SAME_STEP, context="spawn")
-    try:
-        return make_vec(target, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
-    except Unsupported:  # a server's native batch has one mode of its own
-        return make_vec(target, num_envs, autoreset_mode=None, **options)
-
-
-def close_envs(envs: VectorEnv[Any, Any, Any]) -> None:
-    """Close them; processes that do not end by themselves within 5 s are ended."""
-    if not isinstance(envs, AsyncVectorEnv):
-        envs.close()
-        return
-    # Gymnasium's own time limit does not cover a process that hangs in a step.
-    closing = threading.Thread(target=_close_quietly, args=(envs,), daemon=True)
-    closing.start()
-    closing.join(5.0)
-    if closing.is_alive():
-        for process in envs.processes:
-            process.kill()
-
-
-def _close_quietly(envs: VectorEnv[Any, Any, Any]) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        envs.close()
-
-
-def _due(every: int, last: int, steps: int, done: bool) -> bool:
-    """Whether a multiple of ``every`` was passed since ``last``; at the end, whether there was any step since."""
-    return every > 0 and (steps // every > last // every or (done and steps > last))
 
 
 def _require_finite(values: Mapping[str, float], steps: int) -> None:

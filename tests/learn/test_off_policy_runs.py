@@ -44,7 +44,7 @@ def digests(trainer: Any) -> list[str]:
 def test_the_number_of_environments_changes_neither_steps_nor_updates(tmp_path, name):
     for n in (1, 4):
         trainer = trained(tmp_path, counters(name, n), name=name, **SMALL)
-        assert (trainer.steps, len(trainer.replay), trainer.learner.updates) == (120, 120, 80)
+        assert (trainer.steps, len(trainer.loop.replay), trainer.learner.updates) == (120, 120, 80)
         received = sum(len(env.unwrapped.received) for env in trainer.envs.envs)
         assert received == 120
 
@@ -59,7 +59,7 @@ def test_gradient_steps_are_per_transition_however_they_are_bundled(tmp_path, tr
 
 def test_only_transitions_count_where_a_reset_takes_a_step(tmp_path):
     trainer = trained(tmp_path, counters("dqn", 2, NEXT), name="dqn", **SMALL)
-    assert trainer.steps == trainer.replay.added.sum() == 120
+    assert trainer.steps == trainer.loop.replay.added.sum() == 120
     assert trainer.learner.updates == 80
     # Five steps of an episode, then one that resets it.
     assert [len(env.unwrapped.received) for env in trainer.envs.envs] == [60, 60]
@@ -70,7 +70,7 @@ def test_only_transitions_count_where_a_reset_takes_a_step(tmp_path):
 def test_what_the_bridge_disowns_is_neither_kept_nor_counted(tmp_path, mode, settings):
     envs = Disowning(counters(settings["name"], 2, mode, length=50), every=7)
     trainer = trained(tmp_path, envs, **settings, **SMALL)
-    replay, collector = trainer.replay, trainer.collector
+    replay, collector = trainer.loop.replay, trainer.collector
     assert trainer.steps == collector.transitions == replay.added.sum()
     assert collector.dropped == envs.count // 7
     assert trainer.learner.updates == trainer.steps - 40
@@ -144,7 +144,7 @@ def test_noise_begins_anew_after_the_step_that_resets(tmp_path):
     envs = counters("ddpg", 1, NEXT, length=3)
     settings = {**SMALL, "learning_starts": 0, "noise": "ornstein_uhlenbeck", "noise_std": 0.01, "noise_theta": 0.0}
     trainer = trainer_for(tmp_path, envs, name="ddpg", **settings)
-    walks, explorer = [], trainer.explorer.after
+    walks, explorer = [], trainer.loop.explorer.after
     act = explorer.act
 
     def recorded(observation, steps):
@@ -212,7 +212,7 @@ def test_nan_stops_the_run_and_what_was_sound_is_kept(tmp_path, name, what):
     trainer.config.checkpoint.every = 50
     with pytest.raises(NotFinite, match=rf"row 1 gave the {what} .* at step 70; .* 68 steps are done.*step_68"):
         trainer.run()
-    assert trainer.steps == trainer.collector.transitions == trainer.replay.added.sum() == 68
+    assert trainer.steps == trainer.collector.transitions == trainer.loop.replay.added.sum() == 68
     loaded = load_run(trainer.folder.path)
     assert loaded.steps == 68
     assert np.isfinite(loaded.policy.act(np.zeros(2, np.float32), deterministic=True)).all()

@@ -68,7 +68,7 @@ def assert_same_run(one, other):
     ours, theirs = (load_checkpoint(list_checkpoints(run.dir / "checkpoints")[-1]) for run in (one, other))
     assert ours["counters"] == theirs["counters"]
     assert flattened(ours["learner"]) == flattened(theirs["learner"])
-    assert flattened(ours["memory"]) == flattened(theirs["memory"])
+    assert flattened(ours["loop"]) == flattened(theirs["loop"])
 
 
 def flattened(state, path=""):

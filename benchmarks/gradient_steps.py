@@ -1,7 +1,7 @@
-"""What one gradient step costs, on one thread: PPO's in several ways of writing it, and every algorithm's against
-Stable-Baselines3's.
+"""What one gradient step costs, on one thread: PPO's in several ways of writing it, every algorithm's against
+Stable-Baselines3's, and the pieces that other ways of writing were tried for.
 
-    python benchmarks/gradient_steps.py [ppo] [algorithms] [--rounds 11] [--compile] [--json]
+    python benchmarks/gradient_steps.py [ppo] [algorithms] [pieces] [--rounds 11] [--compile] [--json]
 
 Rounds are interleaved; figures are medians of the process's own CPU time (on a busy machine the clock on the wall says
 more about the neighbours), ratios are medians of each round's ratio. ``--compile`` adds torch.compile, which takes a
@@ -29,7 +29,7 @@ from torch.nn import functional
 from rlbridge.config import load_config
 from rlbridge.learn.learners import make_learner
 from rlbridge.learn.minimise import Minimiser
-from rlbridge.learn.nets import MLP
+from rlbridge.learn.nets import MLP, TwinMLP
 from rlbridge.learn.ppo import PPO
 from rlbridge.learn.ppo import Batch as PPOBatch
 from rlbridge.learn.replay import Batch
@@ -297,9 +297,78 @@ def algorithm_steps(name: str) -> dict[str, tuple[Step, int]]:
     }
 
 
+def pieces() -> dict[str, dict[str, tuple[Step, int]]]:
+    """Pairs of ways to do one thing; the first is what is compared with."""
+    draw = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=draw)
+
+    def without_gradients(function: Callable[[], Any]) -> tuple[Step, int]:
+        def step() -> None:
+            with torch.no_grad():
+                function()
+
+        return step, 1
+
+    rows, weight, tiny = normal(256, 256), normal(256, 256), torch.full((256, 256), 1e-40)
+    size = 134_658  # parameters of two critics 256 x 256 on Pendulum
+    flat, gradient, first = normal(size), normal(size), normal(size)
+    second = normal(size).square()
+
+    def adam() -> None:
+        first.lerp_(gradient, 0.1)
+        second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        flat.addcdiv_(first, second.sqrt().add_(1e-5), value=-1e-9)
+
+    minimiser = Minimiser([torch.nn.Parameter(normal(size))], 1e-9, None)
+    minimiser.gradient.copy_(gradient)
+
+    both, hidden, last, bias = normal(2, 256, 256), normal(2, 256, 256), normal(2, 1, 256), normal(2, 1)
+    twin, observed, slope = TwinMLP(4, [256, 256], "relu", draw), normal(256, 4), normal(2, 256)
+    parameters = list(twin.parameters())
+
+    def plain_twin() -> None:
+        x = observed.expand(2, 256, 4)
+        for at in (0, 2):
+            x = torch.relu(torch.baddbmm(parameters[at + 1].unsqueeze(1), x, parameters[at].mT))
+        value = torch.baddbmm(parameters[5].unsqueeze(1), x, parameters[4].mT).squeeze(-1)
+        torch.autograd.grad(value, parameters, slope)
+
+    actor = [normal(64, 4), normal(64, 64), normal(2, 64)]
+    actor_np, seen = [layer.numpy() for layer in actor], normal(8, 4)
+    seen_np = seen.numpy()
+    return {
+        "Adam over 135 k parameters": {
+            "a kernel an operation": without_gradients(adam),
+            "one kernel": (minimiser.descend, 1),
+        },
+        "two critics 256 x 256, one layer": {
+            "one after the other": without_gradients(lambda: [both[i] @ hidden[i].T for i in (0, 1)]),
+            "batched": without_gradients(lambda: torch.bmm(both, hidden.mT)),
+        },
+        "two critics' last layer": {
+            "x @ w.T": without_gradients(lambda: torch.baddbmm(bias.unsqueeze(1), both, last.mT)),
+            "(w @ x.T).T": without_gradients(lambda: torch.baddbmm(bias.unsqueeze(2), last, both.mT).mT),
+        },
+        "two critics 256 x 256, forward and back": {
+            "a node an operation": (plain_twin, 1),
+            "one node": (lambda: torch.autograd.grad(twin(observed), parameters, slope), 1),
+        },
+        "product 256 x 256 x 256": {
+            "of normal numbers": without_gradients(lambda: rows @ weight),
+            "of subnormal numbers": without_gradients(lambda: tiny @ weight),
+        },
+        "acting, 8 rows, 64 x 64": {
+            "torch": without_gradients(lambda: torch.tanh(torch.tanh(seen @ actor[0].T) @ actor[1].T) @ actor[2].T),
+            "numpy": (lambda: np.tanh(np.tanh(seen_np @ actor_np[0].T) @ actor_np[1].T) @ actor_np[2].T, 1),
+        },
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", default=["ppo", "algorithms"], help="ppo, algorithms")
+    parser.add_argument("what", nargs="*", default=["ppo", "algorithms", "pieces"], help="all by default")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json", action="store_true")
@@ -308,10 +377,13 @@ def main() -> None:
     tables = {"ppo": lambda: ppo_steps(arguments.compile)} if "ppo" in arguments.what else {}
     if "algorithms" in arguments.what:
         tables |= {name: lambda name=name: algorithm_steps(name) for name in CASES}
+    if "pieces" in arguments.what:
+        tables |= {title: lambda pair=pair: pair for title, pair in pieces().items()}
     results = {}
     for title, steps in tables.items():
         times = measure(steps(), arguments.rounds)
-        against = times["stable-baselines3"]
+        reference = "stable-baselines3" if "stable-baselines3" in times else next(iter(times))
+        against = times[reference]
         results[title] = {
             name: {
                 "ms": round(statistics.median(values), 3),
@@ -322,7 +394,7 @@ def main() -> None:
         if not arguments.json:
             print(title)
             for name, figures in results[title].items():
-                print(f"  {name:24} {figures['ms']:8.3f} ms   {figures['times_as_fast']:5.2f} x stable-baselines3")
+                print(f"  {name:24} {figures['ms']:8.3f} ms   {figures['times_as_fast']:5.2f} x {reference}")
     if arguments.json:
         print(json.dumps(results))
 

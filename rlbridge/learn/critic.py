@@ -49,9 +49,10 @@ class Critic(nn.Module):
         """Features ``[B, size]`` and raw actions ``[B, width]`` -> ``[twins, B]``."""
         return self.heads(torch.cat([features, action], 1))  # type: ignore[no-any-return]
 
-    def judge_only(self, features: Tensor, action: Tensor) -> Tensor:
-        """The same for a step of the policy: gradients flow to the action alone, and cost less."""
-        return self.heads.fixed(torch.cat([features, action], 1))
+    def judge_only(self, features: Tensor, action: Tensor, twins: int | None = None) -> Tensor:
+        """The same for a step of the policy, by the first ``twins`` networks if that many will do: gradients flow to
+        the action alone, and cost less."""
+        return self.heads.fixed(torch.cat([features, action], 1), twins)
 
     def features_for(self, policy: Policy, observation: Tensor) -> tuple[Tensor, Tensor]:
         """The critic's features and ``policy``'s for a step of the policy, whose loss moves neither the critic nor a

@@ -62,7 +62,7 @@ class TD3(OffPolicyLearner):
         if self.updates % cfg.policy_delay == 0:
             judged, features = self.critic.features_for(self.policy, batch.observation)
             action = torch.tanh(self.policy.head(features))
-            policy_loss = -self.critic.judge_only(judged, action)[0].mean()
+            policy_loss = -self.critic.judge_only(judged, action, twins=1).mean()
             self.policy_minimiser.step(policy_loss)
             self._policy_loss = policy_loss.detach()
             self.policy_target.track(cfg.tau)

@@ -215,7 +215,7 @@ def page(results: Results) -> str:
                 ", ".join(f"{steps:,}" for steps in sorted({result["steps"] for result in found})),
                 " · ".join(f"{value:.1f}" for value in scores),
                 f"**{mean:.1f}**",
-                f"{goal.threshold:g}" + ("" if reached(goal, found) else " **missed**"),
+                f"{goal.threshold:g}" + ("" if reached(goal, found) else f" **{_lacking(goal, found)}**"),
                 " · ".join(f"{result['seconds']:.0f}" for result in found),
                 ", ".join(sorted({str(result["note"]) for result in found})),
             ]
@@ -249,6 +249,10 @@ def reached(goal: Goal, found: Sequence[Mapping[str, Any]]) -> bool:
     return (min(scores) if goal.stays else sum(scores) / len(scores)) >= goal.threshold
 
 
+def _lacking(goal: Goal, found: Sequence[Mapping[str, Any]]) -> str:
+    return f"{len(found)} of {goal.seeds} seeds done" if len(found) < goal.seeds else "missed"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("goals", nargs="*", help="which; all but those that take hours if none is named")
@@ -267,7 +271,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no goal is called {unknown[0]!r}; there are {', '.join(GOALS)}")
     names = arguments.goals or [name for name, goal in GOALS.items() if not goal.hours]
-    results = Results(arguments.results)
+    results, where = Results(arguments.results), machine()
     missed = []
     for name in names:
         goal = GOALS[name]
@@ -279,14 +283,16 @@ def main() -> int:
                 print(f"{name} seed {seed}: done already, {score(goal, old):.1f}", flush=True)
                 continue
             result = run(goal, config)
-            results.write(name, seed, {**result, "machine": machine(), "settings": settings})
+            results.write(name, seed, {**result, "machine": where, "settings": settings})
             print(f"{name} seed {seed}: {score(goal, result):.1f} in {result['seconds']:.0f} s", flush=True)
             arguments.page.write_text(page(results), encoding="utf-8")
         if not reached(goal, results.of(name)):
             missed.append(name)
     arguments.page.write_text(page(results), encoding="utf-8")
     for name in missed:
-        print(f"MISSED: {name} must reach {GOALS[name].threshold:g}, see {arguments.page}", file=sys.stderr)
+        goal = GOALS[name]
+        lacking = _lacking(goal, results.of(name))
+        print(f"{name} must reach {goal.threshold:g}: {lacking}, see {arguments.page}", file=sys.stderr)
     return 1 if missed else 0
 
 

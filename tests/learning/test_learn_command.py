@@ -37,6 +37,9 @@ def test_a_run_that_is_done_is_not_done_again_unless_its_settings_change(command
     _, printed = command("--seeds", "4", "--fraction", "0.01")
     assert "done already" not in printed
     assert json.loads((command.results / "cartpole_ppo-4.json").read_text())["steps"] == 1024
+    assert "**1 of 3 seeds done**" in command.page.read_text()
+    status, _ = command("--seeds", "5", "6", "--fraction", "0.005")
+    assert status == 1
     assert "**missed**" in command.page.read_text()
 
 

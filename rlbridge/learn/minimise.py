@@ -67,6 +67,9 @@ class Minimiser:
             scale = (norm / self.max_gradient_norm).clamp_(min=1.0)
         self.steps += 1
         self._steps.fill_(self.steps)
+        # The moments of a weight that gets no gradient any more (a dead relu's) fade into subnormal numbers, which the
+        # processor takes some hundred times as long for: six times as long for all of Adam, measured on CartPole.
+        torch.set_flush_denormal(True)
         torch._fused_adam_(
             [self.flat],
             [self.gradient],
@@ -83,6 +86,7 @@ class Minimiser:
             maximize=False,
             grad_scale=scale,  # the kernel divides by it
         )
+        torch.set_flush_denormal(False)  # environments in this process count as they do elsewhere
         return norm
 
     def state_dict(self) -> dict[str, Any]:

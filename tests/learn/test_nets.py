@@ -210,3 +210,18 @@ def test_what_is_loaded_into_a_target_is_tracked_from():
     target.net.load_state_dict({name: torch.zeros_like(value) for name, value in source.state_dict().items()})
     target.track(0.5)
     torch.testing.assert_close(target.net.weight0, 0.5 * source.weight0.detach())
+
+
+def test_fading_moments_end_at_zero_and_numbers_elsewhere_do_not():
+    """Subnormal moments would cost Adam six times its time; outside of it nothing is flushed."""
+    weight = torch.nn.Parameter(torch.ones(4))
+    minimiser = Minimiser([weight], 1e-3, None)
+    minimiser.gradient.copy_(torch.tensor([1.0, 1e-3, 1e-20, 0.0]))
+    minimiser.descend()
+    for _ in range(1_500):
+        minimiser.gradient.zero_()
+        minimiser.descend()
+    smallest = torch.finfo(torch.float32).tiny
+    for moment in (minimiser.first_moment, minimiser.second_moment):
+        assert not ((moment != 0.0) & (moment.abs() < smallest)).any()
+    assert (torch.tensor([smallest]) * 0.5).item() > 0.0

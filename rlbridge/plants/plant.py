@@ -1,0 +1,89 @@
+"""What a plant is: signals to read and to write, a way to start, and an action that is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Value = float | NDArray[np.float64]
+"""One signal's value, or ``[N]`` of them where a simulated plant is a batch of N."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One number that a plant shows or takes.
+
+    Attributes:
+        name: as in serve.yaml, observations and the audit.
+        role: ``observation`` is read; ``action`` is written, and read back where the plant can tell its set point.
+        low, high: in ``unit``. No action outside them is ever written; an observation outside them is of bad quality.
+        unit: for people, such as ``K`` or ``L/min``.
+        max_rate: the largest change of an action in ``unit`` per second; None = any.
+        hold: seconds for which the last good value of an observation stands in for a bad one.
+    """
+
+    name: str
+    role: Literal["observation", "action"]
+    low: float
+    high: float
+    unit: str = ""
+    max_rate: float | None = None
+    hold: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All that a plant shows at one moment.
+
+    Attributes:
+        values: by signal; actions too, as they stand in the plant, if it can tell. May leave out what is bad.
+        time: when the plant measured them: seconds, on its own clock (simulated, or since the epoch).
+        bad: the signals whose quality is bad: sensor broken, connection lost, not yet measured.
+    """
+
+    values: Mapping[str, Value]
+    time: float
+    bad: frozenset[str] = field(default_factory=frozenset)
+
+
+class Plant(Protocol):
+    """What a user writes, or a driver does. Every call may raise; it then ends the session, never the server.
+
+    Calls come from one thread. A call that waits for a device must have a deadline of its own.
+
+    Attributes:
+        signals: all of them, in the order in which observations and actions list them.
+    """
+
+    signals: Sequence[Signal]
+
+    def start(self, seed: int | None, options: Mapping[str, Any]) -> None:
+        """Get ready for an episode: a simulator goes to its initial state; a real plant waits for its conditions, runs
+        its start-up, or refuses by raising :class:`PlantRefused`. ``seed`` is for simulators, None = any."""
+
+    def read(self) -> Reading: ...
+
+    def write(self, commands: Mapping[str, Value]) -> None:
+        """Set actions; signals that are not among ``commands`` stay as they are."""
+
+    def safe_action(self) -> Mapping[str, float]:
+        """For every action signal, what to go to when nobody is in control."""
+
+    def close(self) -> None:
+        """Let go of the device; writes nothing (the gate has already made it safe)."""
+
+
+@runtime_checkable
+class SimulatedPlant(Plant, Protocol):
+    """A plant whose time passes only when it is told to; every other plant runs on the wall clock."""
+
+    def advance(self, dt: float) -> None:
+        """Let ``dt`` seconds pass."""
+
+
+class PlantRefused(RuntimeError):
+    """The plant does not start now; the message says what it waits for and who can give it."""

@@ -24,6 +24,7 @@ class Signal:
         unit: for people, such as ``K`` or ``L/min``.
         max_rate: the largest change of an action in ``unit`` per second; None = any.
         hold: seconds for which the last good value of an observation stands in for a bad one.
+        tag: where a driver finds it, in that driver's words (docs/drivers.md); None = under its name.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Signal:
     unit: str = ""
     max_rate: float | None = None
     hold: float = 0.0
+    tag: Any = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ class SimulatedPlant(Plant, Protocol):
 
     def advance(self, dt: float) -> None:
         """Let ``dt`` seconds pass."""
+
+
+class PlantLost(RuntimeError):
+    """The plant, or the way to it, is gone or does not answer within its deadline; the message names which and what to
+    look at. It ends the session."""
 
 
 class PlantRefused(RuntimeError):

@@ -1,7 +1,7 @@
 """Plants that somebody else's protocol speaks for: each file is one driver, a class that implements ``Plant``.
 
-A driver is called with ``signals`` and ``safe_action``; its keyword-only parameters are its own keys in serve.yaml.
-A package that is missing is named, with the pip command, when the driver is asked for.
+A driver is called with ``signals``, ``safe_action`` and ``folder``; its keyword-only parameters are its own keys in
+serve.yaml. A package that is missing is named, with the pip command, when the driver is asked for.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from rlbridge.plants.plant import Plant, Signal
@@ -24,8 +25,10 @@ _HOMES = {
 class Driver(Protocol):
     """How a driver is made."""
 
-    def __call__(self, signals: Sequence[Signal], safe_action: Mapping[str, float], **settings: object) -> Plant:
-        """``settings``: the driver's own keys of serve.yaml."""
+    def __call__(
+        self, signals: Sequence[Signal], safe_action: Mapping[str, float], folder: Path, **settings: object
+    ) -> Plant:
+        """``folder`` is where relative files are looked for, ``settings`` are the driver's own keys of serve.yaml."""
 
 
 class UnknownDriver(ValueError):

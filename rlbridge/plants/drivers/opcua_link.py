@@ -16,7 +16,7 @@ with needs("opcua"):
     from asyncua import Client, ua
     from asyncua.ua.uaerrors import UaError, UaStringParsingError
 
-__all__ = ["Client", "OpcUaLink", "UaStringParsingError", "ua"]
+__all__ = ["Client", "OpcUaLink", "UaError", "UaStringParsingError", "ua"]
 
 T = TypeVar("T")
 

@@ -19,16 +19,18 @@ class Signal:
 
     Attributes:
         name: as in serve.yaml, observations and the audit.
-        role: ``observation`` is read; ``action`` is written, and read back where the plant can tell its set point.
-        low, high: in ``unit``. No action outside them is ever written; an observation outside them is of bad quality.
+        role: ``observation`` is read and observed by the policy; ``monitor`` is read for interlocks and the task only;
+            ``action`` is written, and read back where the plant can tell its set point; ``heartbeat`` is written 0 and
+            1 in turn, every period, so that a controller beside the plant notices when nobody is there any more.
+        low, high: in ``unit``. No action outside them is ever written; a reading outside them is of bad quality.
         unit: for people, such as ``K`` or ``L/min``.
         max_rate: the largest change of an action in ``unit`` per second; None = any.
-        hold: seconds for which the last good value of an observation stands in for a bad one.
+        hold: seconds for which the last good value of what is read stands in for a bad one; then the plant goes safe.
         tag: where a driver finds it, in that driver's words (docs/drivers.md); None = under its name.
     """
 
     name: str
-    role: Literal["observation", "action"]
+    role: Literal["observation", "monitor", "action", "heartbeat"]
     low: float
     high: float
     unit: str = ""
@@ -55,7 +57,9 @@ class Reading:
 class Plant(Protocol):
     """What a user writes, or a driver does. Every call may raise; it then ends the session, never the server.
 
-    Calls come from one thread. A call that waits for a device must have a deadline of its own.
+    Making one must not touch the device (a server makes one to learn the signals): ``start`` connects. From then on
+    calls come one at a time; on the wall clock, from one thread. A call that waits for a device must have a deadline
+    of its own. Dropped connections may raise, or be shown as bad quality; the latter is ridden out for ``Signal.hold``.
 
     Attributes:
         signals: all of them, in the order in which observations and actions list them.
@@ -76,7 +80,7 @@ class Plant(Protocol):
         """For every action signal, what to go to when nobody is in control."""
 
     def close(self) -> None:
-        """Let go of the device; writes nothing (the gate has already made it safe)."""
+        """Let go of the device; writes nothing (the gate has already made it safe). Called also without a start."""
 
 
 @runtime_checkable
@@ -90,6 +94,23 @@ class SimulatedPlant(Plant, Protocol):
 class PlantLost(RuntimeError):
     """The plant, or the way to it, is gone or does not answer within its deadline; the message names which and what to
     look at. It ends the session."""
+
+
+@runtime_checkable
+class BatchPlant(SimulatedPlant, Protocol):
+    """N simulated plants in one object, for the price of little more than one: every :data:`Value` is an ``[N]``.
+
+    Its class takes ``num_envs`` (default 1) when made. ``start`` is not called.
+    """
+
+    num_envs: int
+
+    def start_rows(self, rows: NDArray[np.bool_], seeds: Sequence[int | None], options: Mapping[str, Any]) -> None:
+        """Set the ``rows`` ([N] flags) to an initial state and leave the others as they are.
+
+        ``seeds`` has N entries: the row's own seed, or None to go on with the row's generator. For rows that behave
+        as a plant alone with that seed would, give every row a generator of its own.
+        """
 
 
 class PlantRefused(RuntimeError):

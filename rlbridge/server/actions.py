@@ -13,7 +13,7 @@ from rlbridge.wire.blocks import FixedLeaf, VariableLeaf
 from rlbridge.wire.errors import InvalidAction, WireError
 from rlbridge.wire.tensors import Array
 
-ActionBounds = Literal["refuse", "clip", "ignore"]
+ActionBounds = Literal["refuse", "clip", "ignore", "finite"]
 
 
 class ActionReader:
@@ -22,7 +22,8 @@ class ActionReader:
     Args:
         codec: of the action space of one environment.
         bounds: what happens to numbers outside a Box: ``refuse`` them, ``clip`` them, or ``ignore`` the bounds as
-            most of Gymnasium does. NaN, and integers outside a discrete space, are always refused.
+            most of Gymnasium does; ``finite`` ignores them, too, but refuses infinities. NaN, and integers outside a
+            discrete space, are always refused.
     """
 
     def __init__(self, codec: BlockCodec, bounds: ActionBounds = "refuse") -> None:
@@ -90,7 +91,8 @@ class _LeafCheck:
         inside = (array >= self._low) & (array <= self._high)  # False for NaN
         if inside.all():
             return copy
-        if self._bounds != "refuse" and not np.isnan(array).any():
+        lost = np.isinf(array) if self._bounds == "finite" else np.isnan(array)
+        if self._bounds != "refuse" and not np.isnan(array).any() and not lost.any():
             if self._bounds == "clip":
                 np.clip(array, self._low, self._high, out=array)
             return copy

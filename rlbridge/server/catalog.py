@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import gymnasium
 import yaml
@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rlbridge.entry_point import Factory, UnknownFactory, resolve_factory
+from rlbridge.plants.plant_file import SECTIONS, PlantFactory, PlantFile
 from rlbridge.server.actions import ActionBounds
 from rlbridge.server.environment import Environment
 from rlbridge.server.failure import FAILURES, close_quietly
@@ -51,7 +52,7 @@ class ServeFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    envs: list[EnvironmentFile] = Field(min_length=1)
+    envs: list[dict[str, Any]] = Field(min_length=1)
 
 
 @dataclass
@@ -116,6 +117,8 @@ class Offer:
         if self.make_batch is None:
             return EnvironmentRows(make, num_envs, mode or ALL_MODES[0], self.bounds, show_tracebacks)
         make_batch = functools.partial(self._call, self.make_batch, render_mode, num_envs=num_envs)
+        if mode is not None and _accepts(self.make_batch, "autoreset_mode"):
+            make_batch = functools.partial(make_batch, autoreset_mode=mode)
         batch = NativeBatch(make_batch, self.bounds, show_tracebacks)
         if mode is not None and mode is not batch.autoreset_mode:
             batch.close()
@@ -129,7 +132,7 @@ class Offer:
 
     def autoreset_modes(self) -> tuple[AutoresetMode, ...]:
         """What a client may ask for, the default first; a native batch, made once to find out, has the one it has."""
-        if self.make_batch is None:
+        if self.make_batch is None or _accepts(self.make_batch, "autoreset_mode"):
             return self.modes
         batch = self.build(1, None, None, True)
         try:
@@ -183,14 +186,17 @@ def load_catalog(source: str, action_bounds: ActionBounds | None = None) -> list
         folder = path.parent
     else:
         entries, folder = [EnvironmentFile(env=source)], Path.cwd()  # type: ignore[call-arg]
-    offers = [_offer(entry, folder, action_bounds or entry.action_bounds) for entry in entries]
+    offers = [
+        _plant_offer(entry, folder) if isinstance(entry, PlantFile) else _offer(entry, folder, action_bounds)
+        for entry in entries
+    ]
     names = [offer.name for offer in offers]
     if len(set(names)) != len(names):
         raise UnknownFactory(f"{source!r} offers the same name twice: {', '.join(names)}")
     return offers
 
 
-def _read_file(path: Path) -> list[EnvironmentFile]:
+def _read_file(path: Path) -> list[EnvironmentFile | PlantFile]:
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
@@ -199,19 +205,37 @@ def _read_file(path: Path) -> list[EnvironmentFile]:
         raise UnknownFactory(f"{str(path)!r} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise UnknownFactory(f"{str(path)!r} must hold a mapping with env: or envs:")
+    several = "envs" in content
+    entries = _validated(ServeFile, content, path).envs if several else [content]
+    return [
+        _validated(PlantFile, entry, path) if SECTIONS & entry.keys() else _validated(EnvironmentFile, entry, path)
+        for entry in entries
+    ]
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _validated(model: type[_Model], content: dict[str, Any], path: Path) -> _Model:
     try:
-        if "envs" in content:
-            return ServeFile.model_validate(content).envs
-        return [EnvironmentFile.model_validate(content)]
+        return model.model_validate(content)
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
-        allowed = ", ".join(EnvironmentFile.model_fields)
+        kind = "a plant" if model is PlantFile else "an environment"
+        allowed = ", ".join(EnvironmentFile.model_fields if model is ServeFile else model.model_fields)
         raise UnknownFactory(
-            f"{str(path)!r} is not a valid serve file:\n" + "\n".join(lines) + f"\nKeys of an environment: {allowed}"
+            f"{str(path)!r} is not a valid serve file:\n" + "\n".join(lines) + f"\nKeys of {kind}: {allowed}"
         ) from error
 
 
-def _offer(entry: EnvironmentFile, folder: Path, bounds: ActionBounds) -> Offer:
+def _plant_offer(file: PlantFile, folder: Path) -> Offer:
+    """A plant's gate limits what is out of bounds, and says so; only what is not finite is refused before it."""
+    make = PlantFactory(file, folder)
+    batch = make.batch if make.batches else None
+    return Offer(make.name, make, file.summary, make_batch=batch, bounds="finite")
+
+
+def _offer(entry: EnvironmentFile, folder: Path, bounds: ActionBounds | None) -> Offer:
     make_batch = None
     if entry.vector is not None:
         make_batch = resolve_factory(entry.vector, folder)
@@ -223,7 +247,7 @@ def _offer(entry: EnvironmentFile, folder: Path, bounds: ActionBounds) -> Offer:
         summary=entry.summary,
         kwargs=entry.kwargs,
         make_batch=make_batch,
-        bounds=bounds,
+        bounds=bounds or entry.action_bounds,
         own_thread=entry.own_thread,
     )
 

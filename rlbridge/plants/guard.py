@@ -1,0 +1,368 @@
+"""A plant behind its gate: the only object that writes to a plant."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlbridge.plants.audit import AuditLog
+from rlbridge.plants.gate import Flags, Numbers, Order, Reason, State, decide
+from rlbridge.plants.operator import OperatorFile, Standing
+from rlbridge.plants.plant import BatchPlant, Plant, PlantLost, PlantRefused, Reading, Signal, SimulatedPlant
+from rlbridge.plants.quality import Quality
+from rlbridge.plants.rules import describe, rules_of
+from rlbridge.plants.settings import Gate
+
+log = logging.getLogger("rlbridge.plants")
+_ADVICE_KEPT = 100
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was read, after the check of its quality.
+
+    Attributes:
+        values: by name, [N] each: what is read, and the actions' set points.
+        observed: [N, S] the observations, never NaN once the plant has started.
+        failed: [N] rows with something bad for longer than it may be held.
+        time: of the reading, on the plant's clock.
+    """
+
+    values: dict[str, Numbers]
+    observed: Numbers
+    failed: Flags
+    time: float
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of a request.
+
+    Attributes:
+        requested: [N, A].
+        applied: [N, A] what is in force in the plant; where nothing was written, what stands there as far as known.
+        decided: [N, A] what would have been written.
+        reasons: [N, A] of :class:`~rlbridge.plants.gate.Reason`.
+    """
+
+    requested: Numbers
+    applied: Numbers
+    decided: Numbers
+    reasons: NDArray[np.int64]
+
+
+class Guard:
+    """Reads a plant, decides, writes to it and keeps the audit. Not for several threads at a time.
+
+    Args:
+        plant: one plant, or a batch.
+        gate: the settings.
+        folder: where the audit's and the operator's file are.
+        signals: the plant's, perhaps with narrower limits.
+    """
+
+    def __init__(self, plant: Plant, gate: Gate, folder: Path, signals: Sequence[Signal] | None = None) -> None:
+        self.plant, self.gate, self.folder = plant, gate, folder
+        self.signals = tuple(plant.signals if signals is None else signals)
+        self.rules = rules_of(self.signals, gate, plant.safe_action())
+        self.batch = isinstance(plant, BatchPlant)
+        self.n: int = plant.num_envs if isinstance(plant, BatchPlant) else 1
+        self.live = not isinstance(plant, SimulatedPlant)
+        read = [signal for signal in self.signals if signal.role in ("observation", "monitor")]
+        self.quality = Quality(read, self.n, gate.max_age if self.live else None)
+        self._observed = [j for j, signal in enumerate(read) if signal.role == "observation"]
+        self._read_names = [signal.name for signal in read]
+        self._heartbeats = [signal.name for signal in self.signals if signal.role == "heartbeat"]
+        self.by = "local"
+        self.state = State(np.tile(self.rules.safe, (self.n, 1)), self._disengaged())
+        self.standing = Standing()
+        self.operator = OperatorFile(folder / gate.operator) if gate.operator else None
+        self.audit: AuditLog | None = None
+        self.started = False
+        self._beat = 0
+        self._advice: OrderedDict[int, Numbers] = OrderedDict()
+        self._confirmed = -1
+        self.seen: Seen
+
+    # ---------------------------------------------------------------------------------------------------- start
+
+    def start(self, seeds: Sequence[int | None], options: Mapping[str, Any], rows: Flags, now: float) -> Seen:
+        """Begin an episode in ``rows`` and take over from the set points that the plant has.
+
+        Raises:
+            PlantRefused, PlantHeld, AuditBroken: it does not begin; nothing was written.
+        """
+        self._open()
+        self._obey()
+        if self.standing.estop:
+            raise PlantRefused(
+                f"the plant is stopped: {self.standing.estop}. An operator clears it: rlbridge plant clear "
+                f"{self.folder}"
+            )
+        if isinstance(self.plant, BatchPlant):
+            self.plant.start_rows(rows, seeds, options)
+        else:
+            self.plant.start(seeds[0], options)
+        if not self.started:
+            rows = np.ones(self.n, np.bool_)
+        self.quality.forget(rows)
+        self.state = State(self.state.applied, np.where(rows[:, None], self._latched(), self.state.engaged))
+        unknown = self._take_over(rows, now)
+        if self.seen.failed.any():
+            bad = self.quality.names_of_bad(int(np.argmax(self.seen.failed)))
+            raise PlantRefused(f"the plant cannot start: {', '.join(bad)} cannot be read, or only outside its range")
+        self.started = True
+        self._write_down(
+            {"event": "start", "mode": self.mode, "base": self._named(self.state.applied)}
+            | {"engaged": self.state.engaged.tolist()}
+        )
+        if unknown and self.mode == "active":
+            # Nobody knows where the set points are, so they are put where the rate limit counts from.
+            self.act(np.where(rows, Order.TRIP, Order.HOLD).astype(np.int8), self.state.applied, 1.0)
+        return self.seen
+
+    def _take_over(self, rows: Flags, now: float) -> bool:
+        """Read, and begin from the set points that stand in the plant; returns whether it cannot tell them."""
+        self.read(now)
+        known = ~np.isnan(self._told)
+        start = np.where(known, self._told, self.rules.safe)
+        outside = known & ((start < self.rules.low) | (start > self.rules.high)) & rows[:, None]
+        if outside.any() and self.mode == "active":
+            row, j = np.argwhere(outside)[0]
+            signal = next(signal for signal in self.signals if signal.name == self.rules.names[j])
+            raise PlantRefused(
+                f"{signal.name} stands at {start[row, j]:g} {signal.unit}, outside its limits [{signal.low:g}, "
+                f"{signal.high:g}]: bring it inside by hand before the gate takes over"
+            )
+        start = np.minimum(np.maximum(start, self.rules.low), self.rules.high)
+        self.state = State(np.where(rows[:, None], start, self.state.applied), self.state.engaged)
+        return not bool(known[rows].all())
+
+    def _open(self) -> None:
+        path = self.gate.audit or ("audit.jsonl" if self.live else None)
+        if self.audit is None and path is not None:
+            self.audit = AuditLog(self.folder / path)
+            self._write_down(
+                {"event": "open", "by": self.by, "num_envs": self.n, "read": self._read_names, **describe(self.rules)}
+            )
+
+    # ---------------------------------------------------------------------------------------------------- cycle
+
+    @property
+    def mode(self) -> str:
+        """In force now: the operator's, else the one of the settings."""
+        return self.standing.mode or self.gate.mode
+
+    @property
+    def estopped(self) -> bool:
+        """Whether an operator has stopped the plant."""
+        return bool(self.standing.estop)
+
+    def read(self, now: float) -> Seen:
+        """Read the plant; ``now`` in seconds is what holding counts in."""
+        try:
+            reading = self.plant.read()
+        except PlantLost as error:  # ridden out as long as each signal may be held
+            log.warning("the plant cannot be read: %s", error)
+            reading = Reading({}, self.seen.time if self.started else now)
+        failed = self.quality.take(reading, now)
+        values: dict[str, Numbers] = dict(zip(self._read_names, self.quality.values.T, strict=True))
+        told = np.empty_like(self.state.applied)
+        for j, name in enumerate(self.rules.names):
+            value = reading.values.get(name)
+            good = value is not None and name not in reading.bad and bool(np.all(np.isfinite(value)))
+            told[:, j] = value if good else np.nan
+        self._told = told
+        points = np.where(np.isnan(told), self.state.applied, told)
+        values.update((name, points[:, j]) for j, name in enumerate(self.rules.names))
+        self.seen = Seen(values, self.quality.values[:, self._observed], failed, float(reading.time))
+        return self.seen
+
+    def act(self, order: NDArray[np.int8], requested: Numbers, dt: float, why: int = 0) -> Applied:
+        """Decide and, if the mode allows it, write.
+
+        Args:
+            order: [N] of :class:`~rlbridge.plants.gate.Order`.
+            requested: [N, A], finite where the order is to act.
+            dt: seconds since the last time.
+            why: added to the reasons.
+        """
+        self._obey()
+        if self.estopped:
+            order = np.full(self.n, Order.ESTOP, np.int8)
+        base, moved = self._base()
+        writes, asked = self.mode == "active", requested
+        if self.mode == "advise":
+            confirmed = self._take_confirmed()
+            if confirmed is not None:
+                writes, requested = True, confirmed
+        state, reasons = decide(self.rules, base, order, requested, self.seen.values, dt)
+        if why:
+            reasons |= why
+        if moved is not None:
+            reasons |= np.where(moved, np.int64(Reason.READBACK), 0)
+        if writes:
+            self._write(state.applied)
+        else:
+            reasons |= Reason.UNWRITTEN
+        result = Applied(asked, state.applied if writes else base.applied, state.applied, reasons)
+        number = self._note(order, requested, base, result, writes, dt)
+        if self.mode == "advise" and not writes:
+            self._advise(number, requested)
+        self._keep_latches(base.engaged, state.engaged)
+        self.state = state if writes else State(base.applied, state.engaged)
+        return result
+
+    def beat(self) -> None:
+        """Toggle the heartbeat, if there is one and the mode allows writing."""
+        if self._heartbeats and self.mode == "active":
+            self._beat ^= 1
+            self.plant.write({name: float(self._beat) for name in self._heartbeats})
+
+    def alarmed(self) -> bool:
+        """Whether something must be done at once: an e-stop, or an interlock that is about to engage."""
+        self._obey()
+        if self.estopped and self.mode == "active":
+            return True
+        return any(
+            bool(np.any(np.logical_and(lock.when(self.seen.values), ~self.state.engaged[:, i])))
+            for i, lock in enumerate(self.rules.interlocks)
+        )
+
+    def refused(self, text: str) -> None:
+        """Note an action that was not even looked at."""
+        self._write_down({"event": "refused", "by": self.by, "why": text[:500]})
+
+    def stop(self, event: str) -> None:
+        """Go to the safe action at once, if the mode allows writing, and note ``event``."""
+        if self.started:
+            self._write_down({"event": event, "by": self.by})
+            self.act(np.full(self.n, Order.TRIP, np.int8), self.state.applied, 1.0)
+
+    def close(self) -> None:
+        """Let go of the plant and of the audit; writes nothing."""
+        self.started = False
+        try:
+            self.plant.close()
+        finally:
+            if self.audit is not None:
+                self.audit.close()
+                self.audit = None
+
+    # --------------------------------------------------------------------------------------------------- inside
+
+    def _base(self) -> tuple[State, Flags | None]:
+        """The state to decide from: with the plant's own set points where these are others than were written."""
+        told, applied = self._told, self.state.applied
+        differs = np.abs(told - applied) > self.gate.readback_tolerance * (self.rules.high - self.rules.low)
+        if self.mode != "active":
+            differs = ~np.isnan(told)
+        if not differs.any():
+            return self.state, None
+        inside = np.minimum(np.maximum(told, self.rules.low), self.rules.high)
+        base = State(np.where(differs, inside, applied), self.state.engaged)
+        return base, differs if self.mode == "active" else None
+
+    def _write(self, applied: Numbers) -> None:
+        columns = applied.T
+        self.plant.write(
+            {name: columns[j] if self.batch else float(columns[j, 0]) for j, name in enumerate(self.rules.names)}
+        )
+        # Until the next reading this is what stands there.
+        self._told = np.where(np.isnan(self._told), self._told, applied)
+
+    def _obey(self) -> None:
+        """Look at the operator's file."""
+        if self.operator is None:
+            return
+        standing = self.operator.standing()
+        if standing is self.standing or standing == self.standing:
+            return
+        before, self.standing = self.standing, standing
+        if self.audit is not None:
+            self._write_down(
+                {
+                    "event": "operator",
+                    "estop": standing.estop,
+                    "mode": self.mode,
+                    "latched": sorted(standing.latched),
+                    "confirmed": standing.confirmed,
+                    "refused": standing.refused,
+                }
+            )
+        if before.latched - standing.latched:
+            freed = np.array([lock.latch and lock.when.text not in standing.latched for lock in self.rules.interlocks])
+            self.state = State(self.state.applied, self.state.engaged & ~freed)
+            self._write_down({"event": "cleared", "engaged": self.state.engaged.tolist()})
+
+    def _latched(self) -> Flags:
+        return np.array([lock.when.text in self.standing.latched for lock in self.rules.interlocks], np.bool_)
+
+    def _disengaged(self) -> Flags:
+        return np.zeros((self.n, len(self.rules.interlocks)), np.bool_)
+
+    def _keep_latches(self, before: Flags, after: Flags) -> None:
+        if self.operator is None or before is after:
+            return
+        for i in np.flatnonzero((after & ~before).any(axis=0)):
+            if self.rules.interlocks[i].latch:
+                self.operator.latch(self.rules.interlocks[i].when.text)
+
+    def _advise(self, number: int, requested: Numbers) -> None:
+        self._advice[number] = requested
+        if len(self._advice) > _ADVICE_KEPT:
+            self._advice.popitem(last=False)
+
+    def _take_confirmed(self) -> Numbers | None:
+        """The advice that an operator has confirmed since the last time, once."""
+        number = self.standing.confirmed
+        if number == self._confirmed:
+            return None
+        self._confirmed = number
+        return self._advice.pop(number, None)
+
+    def _note(
+        self, order: NDArray[np.int8], requested: Numbers, base: State, result: Applied, writes: bool, dt: float
+    ) -> int:
+        if self.audit is None:
+            return -1
+        number = self.audit.count
+        record: dict[str, Any] = {"event": "act", "by": self.by, "mode": self.mode, "dt": dt}
+        if order.any():
+            record["order"] = order.tolist()
+        record["seen"] = {name: self._plain(value) for name, value in self.seen.values.items()}
+        if base is not self.state:
+            record["base"] = self._named(base.applied)
+        record["requested"] = self._named(requested)
+        record["applied" if writes else "would_apply"] = self._named(result.decided)
+        why = why_of(result.reasons[0], self.rules.names) if self.n == 1 else result.reasons.tolist()
+        if result.reasons.any():
+            record["why"] = why
+        self._write_down(record)
+        return number
+
+    def _write_down(self, record: dict[str, Any]) -> None:
+        if self.audit is not None:
+            self.audit.append(record)
+
+    def _named(self, rows: Numbers) -> dict[str, Any]:
+        return {name: self._plain(rows[:, j]) for j, name in enumerate(self.rules.names)}
+
+    def _plain(self, column: Numbers) -> Any:
+        return float(column[0]) if self.n == 1 else column.tolist()
+
+
+def why_of(reasons: NDArray[np.int64], names: Sequence[str]) -> dict[str, list[str]]:
+    """The reasons of one row in words, by action."""
+    return {
+        name: [str(reason.name).lower() for reason in Reason if reason & int(bits)]
+        for name, bits in zip(names, reasons, strict=True)
+        if bits
+    }

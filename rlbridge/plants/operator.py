@@ -1,0 +1,154 @@
+"""The operator's file: mode changes, e-stop, confirmations, and latched interlocks, one line of JSON each.
+
+It is a file beside the plant, not a port of the server: it needs no server to be alive, an e-stop in it outlives every
+restart, and who may write it is a matter of the machine's own accounts. Everybody who can write the file may stop the
+plant; all else must carry the operator's token, as an HMAC over the line and the lines before it, so that no line can
+be forged, moved or repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import os
+import secrets
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rlbridge.plants.settings import MODES
+
+log = logging.getLogger("rlbridge.plants")
+
+
+class OperatorRefused(PermissionError):
+    """The command is not an operator's: the token is missing or wrong."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What an operator's file says, from its first line to its last.
+
+    Attributes:
+        estop: why the plant is stopped, or "".
+        mode: in force instead of the one in serve.yaml; None: that one.
+        latched: the ``when`` of interlocks that stay engaged.
+        confirmed: the number of the last advice that was confirmed; -1: none.
+        refused: lines that no operator signed.
+    """
+
+    estop: str = ""
+    mode: str | None = None
+    latched: frozenset[str] = frozenset()
+    confirmed: int = -1
+    refused: int = 0
+
+
+class OperatorFile:
+    """Reads the operator's file and adds to it.
+
+    Args:
+        path: of the file; the token is in ``path`` + ``.token``, readable by the operator and the server.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.token_path = path.with_name(path.name + ".token")
+        self._seen: Any = None
+        self._standing = Standing()
+
+    def create(self) -> None:
+        """Make the file, and a token that only this account can read. What is there already stays."""
+        if not self.token_path.exists():
+            descriptor = os.open(self.token_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(32) + "\n")
+        self.path.touch()
+
+    def standing(self) -> Standing:
+        """What is in force now. Looks at the file's size and time first, so it may be called in every step.
+
+        A file that is gone or cannot be read stops the plant: nobody could stop it otherwise.
+        """
+        try:
+            status = self.path.stat()
+            now = (status.st_size, status.st_mtime_ns, status.st_ino)
+            if now != self._seen:
+                self._standing = _fold(self.path.read_bytes(), self._token())
+                self._seen = now
+        except OSError as error:
+            self._seen = None
+            return replace(self._standing, estop=f"the operator's file cannot be read: {error}")
+        return self._standing
+
+    def command(self, verb: str, by: str, token: str | None, **arguments: Any) -> None:
+        """Add a line: ``estop``, ``clear``, ``mode`` or ``confirm``.
+
+        Raises:
+            OperatorRefused: the token is needed and is not the right one. OSError: the file cannot be written.
+        """
+        if verb != "estop" and not hmac.compare_digest((token or "").strip().encode(), self._token()):
+            raise OperatorRefused(
+                f"{verb!r} needs the operator's token, which is in {self.token_path}; this is another one"
+            )
+        self._add({"command": verb, "by": by, **arguments}, sign=verb != "estop")
+
+    def latch(self, when: str) -> None:
+        """Note that an interlock has latched."""
+        self._add({"command": "latch", "when": when}, sign=False)
+
+    def _add(self, line: dict[str, Any], sign: bool) -> None:
+        line = {"at": round(time.time(), 6), **line}
+        with self.path.open("a+b") as file:
+            file.seek(0)
+            before = file.read()
+            if before and not before.endswith(b"\n"):
+                file.write(b"\n")
+                before += b"\n"
+            if sign:
+                line["signature"] = _signature(self._token(), hashlib.sha256(before), line)
+            file.write(json.dumps(line).encode() + b"\n")
+
+    def _token(self) -> bytes:
+        token = self.token_path.read_text().strip().encode()
+        if len(token) < 16:
+            raise OSError(f"the token in {self.token_path} has {len(token)} characters, 16 are the least")
+        return token
+
+
+def _signature(token: bytes, before: Any, line: dict[str, Any]) -> str:
+    text = json.dumps({key: value for key, value in line.items() if key != "signature"}).encode()
+    return hmac.new(token, before.digest() + text, "sha256").hexdigest()
+
+
+def _fold(content: bytes, token: bytes) -> Standing:
+    standing, hashed = Standing(), hashlib.sha256()
+    for text in content.splitlines(keepends=True):
+        before = hashed.copy()
+        hashed.update(text)
+        try:
+            line = json.loads(text)
+            command = line["command"]
+            if command == "estop":
+                standing = replace(standing, estop=f"e-stop by {line.get('by', 'somebody')}")
+                continue
+            if command == "latch":
+                standing = replace(standing, latched=standing.latched | {str(line["when"])})
+                continue
+            if not hmac.compare_digest(str(line.get("signature")), _signature(token, before, line)):
+                raise ValueError("its signature is not the operator's")
+            if command == "clear":
+                standing = replace(standing, estop="", latched=frozenset())
+            elif command == "mode" and line["mode"] in MODES:
+                standing = replace(standing, mode=line["mode"])
+            elif command == "confirm":
+                standing = replace(standing, confirmed=int(line["advice"]))
+            else:
+                raise ValueError(f"the command {command!r} is unknown")
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("a line of the operator's file is not obeyed: %s: %s", error, text[:200])
+            standing = replace(standing, refused=standing.refused + 1)
+    return standing

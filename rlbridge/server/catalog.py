@@ -117,7 +117,7 @@ class Offer:
         if self.make_batch is None:
             return EnvironmentRows(make, num_envs, mode or ALL_MODES[0], self.bounds, show_tracebacks)
         make_batch = functools.partial(self._call, self.make_batch, render_mode, num_envs=num_envs)
-        if mode is not None and _accepts(self.make_batch, "autoreset_mode"):
+        if mode is not None and _names(self.make_batch, "autoreset_mode"):
             make_batch = functools.partial(make_batch, autoreset_mode=mode)
         batch = NativeBatch(make_batch, self.bounds, show_tracebacks)
         if mode is not None and mode is not batch.autoreset_mode:
@@ -132,7 +132,7 @@ class Offer:
 
     def autoreset_modes(self) -> tuple[AutoresetMode, ...]:
         """What a client may ask for, the default first; a native batch, made once to find out, has the one it has."""
-        if self.make_batch is None or _accepts(self.make_batch, "autoreset_mode"):
+        if self.make_batch is None or _names(self.make_batch, "autoreset_mode"):
             return self.modes
         batch = self.build(1, None, None, True)
         try:
@@ -164,6 +164,14 @@ def _accepts(factory: Callable[..., Any], parameter: str) -> bool:
     except (TypeError, ValueError):
         return True
     return parameter in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _names(factory: Callable[..., Any], parameter: str) -> bool:
+    """Whether it names the parameter: ``**kwargs`` may lead to somebody who does not know it."""
+    try:
+        return parameter in inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def load_catalog(source: str, action_bounds: ActionBounds | None = None) -> list[Offer]:

@@ -87,7 +87,7 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
                 raise AuditBroken(f"{path}, line {n + 1}: it is numbered {record.get('n')}; lines are missing or moved")
             if record.get("prev") != head:
                 raise AuditBroken(f"{path}, line {n + 1}: it does not follow from the line before; the chain is broken")
-            if record.get("hash") != digest(record):
+            if record.get("hash") != digest(record) or _text(record) + b"\n" != line:
                 raise AuditBroken(f"{path}, line {n + 1}: its hash does not fit what it says; it was altered")
             head = record["hash"]
             yield record

@@ -118,8 +118,10 @@ class WallClock:
         self._thread: threading.Thread | None = None
         self._running = self._tripped = self._resting = False
         self._error: BaseException | None = None
-        self._waiting: tuple[_Command, Seen, Applied] | None = None
+        self._asked: _Command | None = None  # the step that waits for its period's end
+        self._outcome: tuple[Seen, Applied]
         self._deadline = self._fresh_at = self._wrote_at = self._read_at = 0.0
+        self._ramping_since: float | None = None
         self._acted = False
         self._misses = 0
 
@@ -168,6 +170,7 @@ class WallClock:
         try:
             return command.answer.result(within)
         except FutureTimeout:
+            command.answer.cancel()
             raise PlantTimeout(
                 f"the plant did not answer {verb!r} within {within:g} s: its driver or device hangs. Look at the "
                 "device; clock.patience and clock.start_within are the limits."
@@ -183,6 +186,8 @@ class WallClock:
             except queue.Empty:
                 self._guarded(self._end_period)
                 continue
+            if not command.answer.set_running_or_notify_cancel() and command.verb != "close":
+                continue  # whoever asked has given up; nobody would expect it to happen now
             if command.verb == "close":
                 self._answer(command, self._close)
                 return
@@ -195,9 +200,13 @@ class WallClock:
 
     def _answer(self, command: _Command, do: Any) -> None:
         try:
-            command.answer.set_result(do())
+            result = do()
         except BaseException as error:
-            command.answer.set_exception(error)
+            if not command.answer.cancelled():
+                command.answer.set_exception(error)
+            return
+        if not command.answer.cancelled():
+            command.answer.set_result(result)
 
     def _guarded(self, do: Any) -> None:
         """Do it; an exception makes the plant safe as far as possible and is what the client is told next."""
@@ -206,24 +215,26 @@ class WallClock:
         except BaseException as error:
             log.exception("the plant failed; going to the safe action")
             self._error, self._running = error, False
-            if self._waiting is not None:
-                self._waiting[0].answer.set_exception(error)
-                self._waiting = None
             try:
                 self.guard.stop("failed")
             except Exception:
                 log.exception("the plant could not be made safe; its own watchdog has to")
+            if self._asked is not None:
+                self._asked.answer.set_exception(error)
+                self._asked = None
 
     def _start(self, seeds: Sequence[int | None], options: Mapping[str, Any], rows: Flags) -> Seen:
         self._running, self._error = False, None
         seen = self.guard.start(seeds, options, rows, time.monotonic())
         self._running, self._tripped, self._resting, self._misses = True, False, False, 0
+        self._ramping_since = None
         self._read_at = self._fresh_at = self._wrote_at = time.monotonic()
         self._deadline = self._read_at + self._clock.period
         self._acted = True  # the first period is the client's to think in
         return seen
 
     def _act(self, command: _Command) -> None:
+        self._asked = command
         now = time.monotonic()
         requested: Numbers = command.arguments[0]
         age, limit = now - self._read_at, self.guard.gate.max_age
@@ -231,10 +242,10 @@ class WallClock:
             self.guard.refused(f"the observation that it answers is {age:.3f} s old, max_age is {limit:g} s")
             applied = self._apply(self._order(now), requested, now, Reason.REFUSED)
         else:
-            self._fresh_at, self._resting = now, False
+            self._fresh_at, self._resting, self._ramping_since = now, False, None
             applied = self._apply(Order.TRIP if self._tripped else Order.ACT, requested, now)
             self._acted = True
-        self._waiting = (command, self.guard.seen, applied)
+        self._outcome = (self.guard.seen, applied)
 
     def _apply(self, order: Order, requested: Numbers, now: float, why: int = 0) -> Applied:
         dt = min(max(now - self._wrote_at, 1e-6), self._clock.period)
@@ -243,12 +254,13 @@ class WallClock:
 
     def _order(self, now: float) -> Order:
         """What the dead-man says where nobody acts."""
-        silent = now - self._fresh_at
-        hold = 0.0 if self._resting or (self._clock.on_miss == "safe" and self._misses) else self._man.hold
-        if self._tripped or silent > self._man.hold + self._man.ramp:
-            self._tripped = True
-            return Order.TRIP
-        return Order.HOLD if silent <= hold else Order.RAMP
+        missed = self._clock.on_miss == "safe" and not self._acted
+        if not (self._tripped or self._resting or missed or now - self._fresh_at > self._man.hold):
+            return Order.HOLD
+        if self._ramping_since is None:
+            self._ramping_since = now
+        self._tripped |= now - self._ramping_since > self._man.ramp
+        return Order.TRIP if self._tripped else Order.RAMP
 
     def _end_period(self) -> None:
         """At a deadline: read, act where nobody did, toggle the heartbeat, answer who waits."""
@@ -268,8 +280,8 @@ class WallClock:
         passed = int(late // self._clock.period)
         self._misses += passed
         self._deadline += (passed + 1) * self._clock.period
-        if self._waiting is not None:
-            (command, before, applied), self._waiting = self._waiting, None
+        if self._asked is not None:
+            command, self._asked, (before, applied) = self._asked, None, self._outcome
             over = np.full(self.guard.n, self._tripped or self.guard.estopped, np.bool_)
             timing = {
                 "jitter": late,

@@ -160,15 +160,6 @@ class PlantEnv(gymnasium.Env[Any, Any]):
         self.observation_space, self.action_space = self.controlled.observation_space, self.controlled.action_space
         self._steps = 0
 
-    @property
-    def held_by(self) -> str:
-        """Who acts, for the audit."""
-        return self.controlled.guard.by
-
-    @held_by.setter
-    def held_by(self, who: str) -> None:
-        self.controlled.guard.by = who
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:

@@ -87,20 +87,26 @@ class PlantFactory:
         self.name = file.name or (file.driver or str(file.env).rpartition(":")[2])
         self.batches = file.driver is None and "num_envs" in _parameters(self.make_plant)
 
-    def __call__(self, render_mode: str | None = None) -> PlantEnv:
-        """One environment.
+    def __call__(self, render_mode: str | None = None, held_by: str = "local") -> PlantEnv:
+        """One environment; ``held_by`` is who acts, for the audit.
 
         Raises:
             BadPlant, ExpressionError, and whatever making the plant raises.
         """
         plant = self.make_plant(**self.file.kwargs)
-        return PlantEnv(plant, render_mode=render_mode, **self._sections(plant))
+        env = PlantEnv(plant, render_mode=render_mode, **self._sections(plant))
+        env.controlled.guard.by = held_by
+        return env
 
-    def batch(self, num_envs: int, autoreset_mode: AutoresetMode | None = None) -> PlantVectorEnv:
+    def batch(
+        self, num_envs: int, autoreset_mode: AutoresetMode | None = None, held_by: str = "local"
+    ) -> PlantVectorEnv:
         """N simulated plants in one."""
         plant: Any = self.make_plant(**self.file.kwargs, num_envs=num_envs)
         mode = autoreset_mode or AutoresetMode.NEXT_STEP
-        return PlantVectorEnv(plant, autoreset_mode=mode, **self._sections(plant))
+        envs = PlantVectorEnv(plant, autoreset_mode=mode, **self._sections(plant))
+        envs.controlled.guard.by = held_by
+        return envs
 
     def _sections(self, plant: Plant) -> dict[str, Any]:
         file = self.file

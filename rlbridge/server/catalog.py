@@ -77,17 +77,19 @@ class Offer:
     own_thread: bool = False
     modes: tuple[AutoresetMode, ...] = ALL_MODES
 
-    def make(self, render_mode: str | None = None) -> Any:
-        """One environment.
+    def make(self, render_mode: str | None = None, held_by: str = "") -> Any:
+        """One environment; ``held_by``, who it is for, is told to a factory that wants to know.
 
         Raises:
             Unsupported: it cannot render in that mode.
             RemoteEnvError: its factory raised.
         """
-        return self._call(self.factory, render_mode)
+        return self._call(self.factory, render_mode, held_by)
 
-    def _call(self, factory: Factory, render_mode: str | None, **more: Any) -> Any:
+    def _call(self, factory: Factory, render_mode: str | None, held_by: str, **more: Any) -> Any:
         kwargs = dict(self.kwargs)
+        if held_by and _names(factory, "held_by"):
+            kwargs["held_by"] = held_by
         if render_mode:
             if not _accepts(factory, "render_mode"):
                 raise Unsupported(f"environment {self.name!r} takes no render_mode")
@@ -98,25 +100,30 @@ class Offer:
             raise RemoteEnvError(f"making environment {self.name!r} raised {type(error).__name__}: {error}") from error
 
     def build(
-        self, num_envs: int, mode: AutoresetMode | None, render_mode: str | None, show_tracebacks: bool
+        self,
+        num_envs: int,
+        mode: AutoresetMode | None,
+        render_mode: str | None,
+        show_tracebacks: bool,
+        held_by: str = "",
     ) -> Environment:
-        """The environment of a session: one, a batch of rows, or a native batch.
+        """The environment of a session: one, a batch of rows, or a native batch; ``held_by`` says whose.
 
         Raises:
             Unsupported: a mode that this environment cannot do.
         """
-        build = functools.partial(self._build, num_envs, mode, render_mode, show_tracebacks)
+        build = functools.partial(self._build, num_envs, mode, render_mode, show_tracebacks, held_by)
         return OnOneThread(build) if self.own_thread else build()
 
     def _build(
-        self, num_envs: int, mode: AutoresetMode | None, render_mode: str | None, show_tracebacks: bool
+        self, num_envs: int, mode: AutoresetMode | None, render_mode: str | None, show_tracebacks: bool, held_by: str
     ) -> Environment:
-        make = functools.partial(self.make, render_mode)
+        make = functools.partial(self.make, render_mode, held_by)
         if num_envs == 0:
             return SingleEnvironment(make, self.bounds, show_tracebacks)
         if self.make_batch is None:
             return EnvironmentRows(make, num_envs, mode or ALL_MODES[0], self.bounds, show_tracebacks)
-        make_batch = functools.partial(self._call, self.make_batch, render_mode, num_envs=num_envs)
+        make_batch = functools.partial(self._call, self.make_batch, render_mode, held_by, num_envs=num_envs)
         if mode is not None and _names(self.make_batch, "autoreset_mode"):
             make_batch = functools.partial(make_batch, autoreset_mode=mode)
         batch = NativeBatch(make_batch, self.bounds, show_tracebacks)
@@ -149,7 +156,7 @@ class Offer:
                 "the factory must return a gymnasium.Env"
             )
         if self.make_batch is not None:
-            batch = self._call(self.make_batch, None, num_envs=1)
+            batch = self._call(self.make_batch, None, "", num_envs=1)
             if getattr(batch, "num_envs", None) != 1:
                 raise UnknownFactory(
                     f"{self.name!r}: its native batch is a {type(batch).__name__}, no VectorEnv of one"

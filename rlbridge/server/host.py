@@ -206,7 +206,10 @@ class Host:
         mode = _MODES.get(request.autoreset_mode)
         if mode is None and request.autoreset_mode != env_pb2.AUTORESET_MODE_UNSPECIFIED:
             raise WireError(f"autoreset_mode {request.autoreset_mode} is unknown here")
-        environment = offer.build(request.num_envs, mode, request.render_mode or None, self.limits.show_tracebacks)
+        holder = f"{request.client or 'a client'} at {caller or 'this process'}"
+        environment = offer.build(
+            request.num_envs, mode, request.render_mode or None, self.limits.show_tracebacks, holder
+        )
         try:
             largest = _largest_message(environment)
             self._check_size(offer, environment, largest, request.max_message_bytes)

@@ -15,8 +15,8 @@ SIGNALS = (
 )
 
 
-class Tank:
-    """The level integrates the valve and the pump. Keeps a log of what was written, and can be told to go wrong."""
+class LiveTank:
+    """It has no ``advance``: the wall clock is its clock. Keeps a log of what was written; can be told to go wrong."""
 
     signals = SIGNALS
 
@@ -24,7 +24,7 @@ class Tank:
         self.level, self.points = 5.0, {"valve": 0.5, "pump": 0.0}
         self.written: list[dict[str, float]] = []
         self.started = self.closed = 0
-        self.time = 0.0
+        self.time: float | None = None
         self.bad: frozenset[str] = frozenset()
         self.shown: dict[str, float] = {}
 
@@ -34,7 +34,8 @@ class Tank:
         self.points = {"valve": 0.5, "pump": float(options.get("pump", 0.0))}
 
     def read(self):
-        return Reading({"level": self.level, **self.points, **self.shown}, self.time, self.bad)
+        now = time.time() if self.time is None else self.time
+        return Reading({"level": self.level, **self.points, **self.shown}, now, self.bad)
 
     def write(self, commands):
         self.points.update(commands)
@@ -46,19 +47,17 @@ class Tank:
     def close(self):
         self.closed += 1
 
+
+class Tank(LiveTank):
+    """A simulated one: the level integrates the valve and the pump."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = 0.0
+
     def advance(self, dt):
         self.time += dt
         self.level = min(max(self.level + 0.1 * dt * (self.points["valve"] + self.points["pump"]), 0.0), 10.0)
-
-
-class LiveTank(Tank):
-    """The same on the wall clock: it has no ``advance``, and it does not move."""
-
-    advance = property()  # an AttributeError: it has none
-
-    def read(self):
-        self.time = time.time()
-        return super().read()
 
 
 class Tanks:

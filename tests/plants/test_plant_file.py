@@ -33,7 +33,7 @@ def plant_file(tmp_path):
     return write
 
 
-def test_clients_get_the_guarded_plant(serve, plant_file):
+def test_clients_get_the_guarded_plant(serve, plant_file, tmp_path):
     url = serve(plant_file(TANK)).urls[0]
     env = rlbridge.make(url)
     assert env.action_space.low.tolist() == pytest.approx([0.1, -2.0])
@@ -43,6 +43,9 @@ def test_clients_get_the_guarded_plant(serve, plant_file):
     assert info["why"] == {"valve": ["rate"], "pump": ["limit"]}
     assert reward == pytest.approx(-(6 - 5 - 0.05 * 2.55))
     env.close()
+    audit = (tmp_path / "audit.jsonl").read_text()
+    assert '"by":"rlbridge' in audit
+    assert "at ipv4:127.0.0.1" in audit
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])

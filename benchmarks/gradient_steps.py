@@ -27,9 +27,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from rlbridge.config import load_config
+from rlbridge.learn.backprop import Memory, Tape
 from rlbridge.learn.learners import make_learner
 from rlbridge.learn.minimise import Minimiser
-from rlbridge.learn.nets import MLP, TwinMLP
+from rlbridge.learn.nets import MLP
 from rlbridge.learn.ppo import PPO
 from rlbridge.learn.ppo import Batch as PPOBatch
 from rlbridge.learn.replay import Batch
@@ -92,10 +93,6 @@ def ppo_steps(compiled: bool) -> dict[str, tuple[Step, int]]:
         theirs = list(actor.parameters()), list(critic.parameters())
         return lambda: minimiser.step(loss(plain(theirs[0], rows), plain(theirs[1], rows)))
 
-    def by_one_node() -> Step:
-        actor, critic, minimiser = networks()
-        return lambda: minimiser.step(loss(actor(rows), critic(rows)))
-
     def by_torch_optim(**options: Any) -> Step:
         actor, critic, _ = networks()
         parameters = [*actor.parameters(), *critic.parameters()]
@@ -147,7 +144,6 @@ def ppo_steps(compiled: bool) -> dict[str, tuple[Step, int]]:
         "torch.optim.Adam": (by_torch_optim(), 1),
         "torch.optim.Adam, fused": (by_torch_optim(fused=True), 1),
         "one flat vector": (by_autograd(), 1),
-        "one node a network": (by_one_node(), 1),
         "rlbridge (by hand)": (lambda: learner._epoch(batch, CLIP, measure=False), 1),
         "numpy by hand": (_in_numpy(batch), 1),
         "stable-baselines3": _sb3_ppo(),
@@ -324,16 +320,20 @@ def pieces() -> dict[str, dict[str, tuple[Step, int]]]:
     minimiser = Minimiser([torch.nn.Parameter(normal(size))], 1e-9, None)
     minimiser.gradient.copy_(gradient)
 
-    both, hidden, last, bias = normal(2, 256, 256), normal(2, 256, 256), normal(2, 1, 256), normal(2, 1)
-    twin, observed, slope = TwinMLP(4, [256, 256], "relu", draw), normal(256, 4), normal(2, 256)
-    parameters = list(twin.parameters())
+    both, hidden, observed, slope = normal(2, 256, 256), normal(2, 256, 256), normal(256, 4), normal(256, 1)
+    critics = [MLP(4, [256, 256], 1, "relu", 1.0, draw) for _ in range(2)]
+    parameters = [parameter for critic in critics for parameter in critic.parameters()]
+    Minimiser(parameters, 1e-9, None)
+    tapes = [Tape(critic) for critic in critics]
 
-    def plain_twin() -> None:
-        x = observed.expand(2, 256, 4)
-        for at in (0, 2):
-            x = torch.relu(torch.baddbmm(parameters[at + 1].unsqueeze(1), x, parameters[at].mT))
-        value = torch.baddbmm(parameters[5].unsqueeze(1), x, parameters[4].mT).squeeze(-1)
-        torch.autograd.grad(value, parameters, slope)
+    def by_autograd() -> None:
+        torch.autograd.grad([critic(observed) for critic in critics], parameters, [slope, slope])
+
+    def by_tapes(memory: Callable[[], Memory] | None) -> None:
+        for critic, tape in zip(critics, tapes, strict=True):
+            way = Tape(critic, memory=memory()) if memory else tape
+            way.forward(observed)
+            way.backward(slope)
 
     actor = [normal(64, 4), normal(64, 64), normal(2, 64)]
     actor_np, seen = [layer.numpy() for layer in actor], normal(8, 4)
@@ -347,13 +347,10 @@ def pieces() -> dict[str, dict[str, tuple[Step, int]]]:
             "one after the other": without_gradients(lambda: [both[i] @ hidden[i].T for i in (0, 1)]),
             "batched": without_gradients(lambda: torch.bmm(both, hidden.mT)),
         },
-        "two critics' last layer": {
-            "x @ w.T": without_gradients(lambda: torch.baddbmm(bias.unsqueeze(1), both, last.mT)),
-            "(w @ x.T).T": without_gradients(lambda: torch.baddbmm(bias.unsqueeze(2), last, both.mT).mT),
-        },
         "two critics 256 x 256, forward and back": {
-            "a node an operation": (plain_twin, 1),
-            "one node": (lambda: torch.autograd.grad(twin(observed), parameters, slope), 1),
+            "autograd": (by_autograd, 1),
+            "by hand, fresh memory": without_gradients(lambda: by_tapes(Memory)),
+            "by hand, memory used again": without_gradients(lambda: by_tapes(None)),
         },
         "product 256 x 256 x 256": {
             "of normal numbers": without_gradients(lambda: rows @ weight),

@@ -5,8 +5,9 @@
     python benchmarks/learn.py bipedal_walker_sac               hours
     python benchmarks/learn.py --list
 
-Each finished run leaves a file in benchmarks/results, so a command that was interrupted goes on where it stopped; a
-run whose settings have changed since is done again, and ``--again`` does all again. docs/learning-results.md is written
+Each finished run leaves a file in benchmarks/results, so a command that was interrupted goes on where it stopped (those
+that take hours in the middle of a run, from their last checkpoint in runs/learn); a run whose settings have changed
+since is done again, and ``--again`` does all again. docs/learning-results.md is written
 anew after every run. Ends with 1 if a mean over the seeds misses its threshold, or a run did not finish.
 
 Every figure is of the policy as it was at the end of training (never the best one on the way), over 100 deterministic
@@ -20,6 +21,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,7 +46,7 @@ class Goal:
         overrides: changes to it, as on the command line.
         stays: whether the lowest evaluation counts, from the first that reached ``SOLVED``, for ``STAY_FOR`` steps.
         seeds: how many it takes.
-        hours: not among those that run unless named.
+        hours: not among those that run unless named; has a folder in runs/learn while it goes on.
     """
 
     threshold: float
@@ -82,19 +84,21 @@ def settings_of(goal: Goal, seed: int, fraction: float) -> Any:
 
     source = ROOT / f"examples/runs/{goal.run}.yaml" if goal.run else None
     quiet = ("evaluation.every=0", "evaluation.num_envs=10", "checkpoint.every=0", "run.tensorboard=false")
+    if goal.hours:
+        quiet = ("evaluation.num_envs=10", "checkpoint.keep=1", f"run.dir={ROOT / 'runs/learn'}")
     config = load_config(source, [*quiet, *goal.overrides, f"run.seed={seed}"])
     if fraction < 1.0:
         config.algorithm.total_steps = max(int(config.algorithm.total_steps * fraction), 1)
     return config
 
 
-def run(goal: Goal, config: Any) -> dict[str, Any]:
+def run(goal: Goal, config: Any, again: bool) -> dict[str, Any]:
     """Train once and play ``EPISODES`` episodes with the result; what is worth keeping.
 
     Raises:
         KeyboardInterrupt: training was asked to end.
     """
-    from rlbridge.learn import Stopped, train
+    from rlbridge.learn import Stopped, resume, train
 
     evaluations: list[tuple[int, float]] = []
 
@@ -105,11 +109,18 @@ def run(goal: Goal, config: Any) -> dict[str, Any]:
             if solved is not None and step >= solved + STAY_FOR:
                 raise Stopped("stayed")
 
-    with tempfile.TemporaryDirectory() as folder:
-        config.run.dir = folder
-        started = time.perf_counter()
-        result = train(config, progress=None if sys.stderr.isatty() else False, callback=watch)
-        seconds = time.perf_counter() - started
+    progress = None if sys.stderr.isatty() else False
+    with tempfile.TemporaryDirectory() as temporary:
+        if not goal.hours:
+            config.run.dir = temporary
+        folder = Path(config.run.dir, config.run.name)
+        if folder.is_dir() and (again or not same_settings(settings_in(folder), settings(config))):
+            shutil.rmtree(folder)
+        if folder.is_dir():
+            result = resume(folder, progress=progress, callback=watch)
+        else:
+            result = train(config, progress=progress, callback=watch)
+        seconds = json.loads((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])["seconds"]
         if str(result.stop_reason).startswith("SIG"):
             raise KeyboardInterrupt
         returns = result.evaluate(EPISODES).returns
@@ -122,6 +133,18 @@ def run(goal: Goal, config: Any) -> dict[str, Any]:
         "returns": [round(value, 2) for value in returns],
         **({"evaluations": [[step, round(value, 2)] for step, value in evaluations]} if goal.stays else {}),
     }
+
+
+def settings(config: Any) -> dict[str, Any]:
+    """What a result depends on beside the code, the machine and the seed."""
+    return dict(config.model_dump(mode="json", exclude={"run"}))
+
+
+def settings_in(folder: Path) -> dict[str, Any]:
+    """Those of a run that has begun."""
+    from rlbridge.config import load_config
+
+    return settings(load_config(folder / "config.yaml"))
 
 
 def score(goal: Goal, result: Mapping[str, Any]) -> float:
@@ -277,13 +300,14 @@ def main() -> int:
         goal = GOALS[name]
         for seed in arguments.seeds or range(goal.seeds):
             config = settings_of(goal, seed, arguments.fraction)
-            settings = config.model_dump(mode="json", exclude={"run"})
+            config.run.name = f"{name}-{seed}"
             old = results.read(name, seed)
-            if old is not None and not arguments.again and same_settings(old["settings"], settings):
+            if old is not None and not arguments.again and same_settings(old["settings"], settings(config)):
                 print(f"{name} seed {seed}: done already, {score(goal, old):.1f}", flush=True)
                 continue
-            result = run(goal, config)
-            results.write(name, seed, {**result, "machine": where, "settings": settings})
+            result = run(goal, config, arguments.again)
+            results.write(name, seed, {**result, "machine": where, "settings": settings(config)})
+            shutil.rmtree(Path(config.run.dir, config.run.name), ignore_errors=True)
             print(f"{name} seed {seed}: {score(goal, result):.1f} in {result['seconds']:.0f} s", flush=True)
             arguments.page.write_text(page(results), encoding="utf-8")
         if not reached(goal, results.of(name)):

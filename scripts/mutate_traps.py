@@ -38,9 +38,11 @@ def _trap(name: str, file: str, text: str, mutant: str, *tests: str) -> Trap:
 _REFERENCE = "test_replay.py::test_what_is_drawn_is_what_happened"
 _NO_GLOBALS = "test_off_policy_runs.py::test_no_global_generator_has_a_say"
 _DQN = "test_off_policy.py::test_dqn_target_values_what_the_right_network_chose"
-_DDPG = "test_off_policy.py::test_ddpg_target_is_that_of_the_lagging_actor_and_critic"
-_TD3 = "test_off_policy.py::test_td3_target_smooths_the_action_and_takes_the_smaller_twin"
-_SAC = "test_off_policy.py::test_sac_target_adds_the_entropy_to_the_smaller_twin"
+_CRITICS = "test_off_policy.py::test_the_critics_loss_is_that_of_the_paper"
+_GRADIENTS = "test_off_policy.py::test_gradients_by_hand_are_those_of_the_papers_losses"
+_DDPG = f"{_CRITICS}[ddpg-False]"
+_TD3 = f"{_CRITICS}[td3-False]"
+_SAC = f"{_CRITICS}[sac-False]"
 _FOLLOW = "test_off_policy.py::test_targets_follow_slowly_and_only_when_they_should"
 _UNITS = "test_off_policy.py::test_the_same_task_in_other_units_of_action_trains_the_same_weights"
 _GAINS = "test_traps.py::test_layers_begin_orthogonal_with_gains_root_2_then_a_hundredth_for_actions_and_1_for_values"
@@ -153,12 +155,11 @@ TRAPS = (
         _trap(
             f"{name}: importance weights multiply each sample",
             f"learn/{name}",
-            "(batch.weight * ",
-            "(batch.weight.mean() * ",
-            test,
+            f"{before}batch.weight * ",
+            f"{before}batch.weight.mean() * ",
             f"test_off_policy.py::test_a_sample_of_weight_zero_teaches_the_critic_nothing[{name}]",
         )
-        for name, test in (("dqn", _DQN), ("ddpg", _DDPG), ("td3", _TD3), ("sac", _SAC))
+        for name, before in (("dqn", "slope = "), *((name, "backward(") for name in ("ddpg", "td3", "sac")))
     ),
     _trap(
         "new items get the largest priority",
@@ -402,23 +403,47 @@ TRAPS = (
     _trap(
         "ddpg: the target networks value",
         "learn/ddpg",
-        "next_value = self.critic_target.net(",
-        "next_value = self.critic(",
+        "next_value = self.target_judge.values(",
+        "next_value = self.judge.values(",
         _DDPG,
     ),
     _trap(
         "td3: the smaller twin counts",
         "learn/td3",
-        "next_value = self.critic_target.net(batch.next_observation, next_action).amin(0)",
-        "next_value = self.critic_target.net(batch.next_observation, next_action)[0]",
+        "next_value = self.target_judge.values(next_features, next_action).amin(0)",
+        "next_value = self.target_judge.values(next_features, next_action)[0]",
         _TD3,
     ),
     _trap(
         "sac: the smaller twin counts",
         "learn/sac",
-        "next_value = self.critic_target.net(batch.next_observation, next_action).amin(0)",
-        "next_value = self.critic_target.net(batch.next_observation, next_action)[0]",
+        "next_value = self.target_judge.values(next_features, next_action).amin(0)",
+        "next_value = self.target_judge.values(next_features, next_action)[0]",
         _SAC,
+    ),
+    _trap(
+        "sac: the policy climbs the smaller twin",
+        "learn/sac",
+        "smaller = values == values.amin(0)",
+        "smaller = values == values.amax(0)",
+        f"{_GRADIENTS}[sac-False]",
+    ),
+    _trap(
+        "sac: the temperature weighs the policy's entropy",
+        "learn/sac",
+        "to_action, temperature / size)",
+        "to_action, 0.0 * temperature)",
+        f"{_GRADIENTS}[sac-False]",
+    ),
+    *(
+        _trap(
+            f"{name}: the policy's loss goes through its tanh",
+            f"learn/{name}",
+            "to_action * (1.0 - action.square())",
+            "to_action",
+            f"{_GRADIENTS}[{name}-False]",
+        )
+        for name in ("ddpg", "td3")
     ),
     _trap(
         "targets follow slowly",

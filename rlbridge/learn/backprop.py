@@ -1,10 +1,9 @@
-"""From a loss's gradient with respect to networks' outputs to that with respect to their parameters.
+"""From a loss's gradient with respect to networks' outputs to that with respect to their parameters and inputs.
 
-Autograd costs more than the arithmetic of networks as small as PPO's (docs/speed-of-updates.md). Where the gradient
-with respect to the outputs can be written down, which takes a few operations on ``[B, outputs]``, the rest of the way
-is the same for every loss, and is here. Build after the :class:`~rlbridge.learn.minimise.Minimiser`, whose gradient
-vector every ``parameter.grad`` is a view of; then, all under ``torch.no_grad``, ``forward``, ``backward``, and the
-minimiser's ``descend``.
+Autograd costs small networks more than their arithmetic, and wide ones the time that fresh memory takes
+(docs/speed-of-updates.md). Where the gradient with respect to the outputs can be written down, which takes a few
+operations on ``[B, outputs]``, the rest of the way is the same for every loss, and is here. All of it is called under
+``torch.no_grad``: ``forward``, ``backward``, then the minimiser's ``descend``.
 """
 
 from __future__ import annotations
@@ -12,72 +11,101 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rlbridge.learn.nets import MLP, Activation
+from rlbridge.learn.nets import MLP
 
 
-def backprop(*nets: nn.Module) -> Tape | Graph:
-    """The fastest way through ``nets``, one after the other."""
-    plain = [net for net in nets if isinstance(net, MLP)]
-    return Tape(*plain) if len(plain) == len(nets) else Graph(*nets)
+class Memory:
+    """Where tapes keep what they need between forward and back, and use it again in the next step.
+
+    Networks that are never under way at the same time, such as a target and what follows it, may share one: it then
+    stays in the processor's cache. A tape that goes back after another went forward in its place is refused.
+    """
+
+    def __init__(self) -> None:
+        self.user: Tape | None = None
+        self._buffers: dict[tuple[str | int, ...], Tensor] = {}
+
+    def take(self, like: Tensor, *key: str | int, columns: int) -> Tensor:
+        """Room ``[B, columns]`` for ``like`` ``[B, *]``: the same whenever the same key and columns are asked for."""
+        whole = (*key, columns)
+        room = self._buffers.get(whole)
+        if room is None or len(room) < len(like):
+            room = self._buffers[whole] = like.new_empty(len(like), columns)
+        return room[: len(like)]
 
 
 class Tape:
-    """Linear layers and activations, forward and then back by hand, in buffers that the next pass uses again.
+    """Linear layers and activations, forward and then back by hand.
 
-    Raises:
-        ValueError: the parameters have no ``grad`` yet.
+    Args:
+        nets: one after the other.
+        memory: to share; default: its own.
     """
 
-    def __init__(self, *nets: MLP) -> None:
-        self.steps: list[_Step] = []
-        for net in nets:
-            for number, (weight, bias) in enumerate(net.layers):
-                activation = net.activation if number < net.activated else None
-                self.steps.append(_Step(weight, bias, activation))
+    def __init__(self, *nets: MLP, memory: Memory | None = None) -> None:
+        self.steps = [
+            (weight, bias, net.activation if number < len(net.hidden) else None)
+            for net in nets
+            for number, (weight, bias) in enumerate(net.layers)
+        ]
+        self.memory = memory or Memory()
         self._rows = -1
+        self._gradients: list[tuple[Tensor, Tensor]] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, in]`` -> ``[B, out]``; valid until the next call, and not to be overwritten."""
-        if x.shape[0] != self._rows:
-            self._rows = x.shape[0]
-            self._linear = [x.new_empty(self._rows, len(step.bias)) for step in self.steps]
-            self._back = [x.new_empty(self._rows, step.weight.shape[1]) for step in self.steps]
-            self._transposed = [buffer.t() for buffer in self._back]
+        """``[B, in]`` -> ``[B, out]``; valid until the memory is used again, and not to be overwritten."""
+        if len(x) != self._rows:
+            self._prepare(x)
+        self.memory.user = self
         self._inputs, self._derived_from = [], []
-        for step, buffer in zip(self.steps, self._linear, strict=True):
+        for (weight_t, bias, activation), buffer in zip(self._forward, self._linear, strict=True):
             self._inputs.append(x)
-            x = torch.addmm(step.bias, x, step.weight_t, out=buffer)
-            if step.activation is not None:
-                x = step.activation.forward(buffer)
+            x = torch.addmm(bias, x, weight_t, out=buffer)
+            if activation is not None:
+                x = activation.forward(buffer)
             self._derived_from.append(buffer)
         return x
 
-    def backward(self, gradient: Tensor, to_input: bool = False) -> Tensor:
-        """From the loss's gradient with respect to the last output ``[B, out]``, which is overwritten, to that with
-        respect to the parameters, put (not added) in their ``grad``. Returns that with respect to the input
-        ``[B, in]`` if asked for, valid until the next call."""
-        transposed = gradient.t()
+    def backward(self, gradient: Tensor, to_parameters: bool = True, to_input: bool = False) -> Tensor:
+        """From the loss's gradient with respect to the last output ``[B, out]``, which may be overwritten, to that with
+        respect to the parameters, put (not added) in their ``grad``, and to that with respect to the input ``[B, in]``,
+        which is returned if asked for and valid until the memory is used again.
+
+        Raises:
+            RuntimeError: another tape has used the memory since this one went forward, or the parameters have no
+                ``grad`` to be written to.
+        """
+        if self.memory.user is not self:
+            raise RuntimeError("what this tape remembered is gone: another one went forward in the same memory")
+        if to_parameters and self._gradients is None:
+            self._gradients = [_gradients(weight, bias) for weight, bias, _ in self.steps]
         for number in range(len(self.steps) - 1, -1, -1):
-            step = self.steps[number]
-            if step.activation is not None:
-                step.activation.backward(gradient, self._derived_from[number])
-            torch.mm(transposed, self._inputs[number], out=step.weight_gradient)
-            torch.sum(gradient, 0, out=step.bias_gradient)
+            activation = self.steps[number][2]
+            if activation is not None:
+                activation.backward(gradient, self._derived_from[number])
+            if to_parameters:
+                assert self._gradients is not None
+                weight_gradient, bias_gradient = self._gradients[number]
+                torch.mm(gradient.t(), self._inputs[number], out=weight_gradient)
+                torch.sum(gradient, 0, out=bias_gradient)
             if number or to_input:
-                gradient = torch.mm(gradient, step.weight, out=self._back[number])
-                transposed = self._transposed[number]
+                gradient = torch.mm(gradient, self._weights[number], out=self._back[number])
         return gradient
 
+    def _prepare(self, x: Tensor) -> None:
+        """What would cost a call to look up in every step."""
+        self._rows = len(x)
+        take = self.memory.take
+        self._linear = [take(x, "out", n, columns=len(bias)) for n, (_, bias, _) in enumerate(self.steps)]
+        self._back = [take(x, "back", n, columns=weight.shape[1]) for n, (weight, _, _) in enumerate(self.steps)]
+        self._weights = [weight.detach() for weight, _, _ in self.steps]
+        self._forward = [(weight.detach().t(), bias.detach(), activation) for weight, bias, activation in self.steps]
 
-class _Step:
-    """One layer of a tape, with what would cost a call to look up each time."""
 
-    def __init__(self, weight: nn.Parameter, bias: nn.Parameter, activation: Activation | None) -> None:
-        if weight.grad is None or bias.grad is None:
-            raise ValueError("a tape writes to parameter.grad, which is missing: build the Minimiser first")
-        self.weight, self.weight_t, self.bias = weight.detach(), weight.detach().t(), bias.detach()
-        self.weight_gradient, self.bias_gradient = weight.grad, bias.grad
-        self.activation = activation
+def _gradients(weight: nn.Parameter, bias: nn.Parameter) -> tuple[Tensor, Tensor]:
+    if weight.grad is None or bias.grad is None:
+        raise RuntimeError("a tape writes to parameter.grad, which is missing: build the Minimiser first")
+    return weight.grad, bias.grad
 
 
 class Graph:
@@ -96,9 +124,9 @@ class Graph:
         self._output = y
         return y.detach()
 
-    def backward(self, gradient: Tensor, to_input: bool = False) -> Tensor:
+    def backward(self, gradient: Tensor, to_parameters: bool = True, to_input: bool = False) -> Tensor:
         """As :meth:`Tape.backward`; the way on to the input is not offered."""
-        if to_input:
+        if to_input or not to_parameters:
             raise NotImplementedError("the gradient with respect to a graph's input")
         for parameter, found in zip(
             self.parameters, torch.autograd.grad(self._output, self.parameters, gradient), strict=True
@@ -106,3 +134,9 @@ class Graph:
             assert parameter.grad is not None
             parameter.grad.copy_(found)
         return gradient
+
+
+def backprop(*nets: nn.Module, memory: Memory | None = None) -> Tape | Graph:
+    """The fastest way through ``nets``, one after the other."""
+    plain = [net for net in nets if isinstance(net, MLP)]
+    return Tape(*plain, memory=memory) if len(plain) == len(nets) else Graph(*nets)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 
-FORMAT = 2
+FORMAT = 3
 _TENSORS, _ARRAYS, _STATE = "tensors.safetensors", "arrays.npz", "state.json"
 _MOST_STATE = 256 << 20
 """Bytes of ``state.json``, which holds no arrays: many times what an environment with large tables needs."""

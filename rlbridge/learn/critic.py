@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from rlbridge.config import NetworkShape
+from rlbridge.learn.backprop import Memory, Tape, backprop
 from rlbridge.learn.conv import Convolutions, network_for
-from rlbridge.learn.nets import MLP, TwinMLP
+from rlbridge.learn.nets import MLP
 from rlbridge.learn.policy import Policy
 
 
@@ -33,34 +36,62 @@ class Critic(nn.Module):
             self.trunk = policy.trunk
         elif policy.encoder.image:
             self.trunk = network_for(policy.encoder, network._replace(hidden=[]), initialiser)
-        size = policy.encoder.size if self.trunk is None else self.trunk.size
-        self.heads = TwinMLP(size + policy.actions.width, network.hidden, network.activation, initialiser, twins)
+        self.size = policy.encoder.size if self.trunk is None else self.trunk.size
+        self.heads: list[MLP] = []
+        inputs = self.size + policy.actions.width
+        for number in range(twins):
+            head = MLP(inputs, network.hidden, 1, network.activation, 1.0, initialiser)
+            self.add_module(f"head{number}", head)
+            self.heads.append(head)
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         """Encoded observations ``[B, *shape]`` and raw actions ``[B, width]`` -> ``[twins, B]``."""
-        return self.judge(self.features(observation), action)
-
-    def features(self, observation: Tensor) -> Tensor:
-        """Encoded observations ``[B, *shape]`` -> what :meth:`judge` takes."""
         rows = observation if self.normaliser is None else self.normaliser(observation)
-        return rows if self.trunk is None else self.trunk(rows)
-
-    def judge(self, features: Tensor, action: Tensor) -> Tensor:
-        """Features ``[B, size]`` and raw actions ``[B, width]`` -> ``[twins, B]``."""
-        return self.heads(torch.cat([features, action], 1))  # type: ignore[no-any-return]
-
-    def judge_only(self, features: Tensor, action: Tensor, twins: int | None = None) -> Tensor:
-        """The same for a step of the policy, by the first ``twins`` networks if that many will do: gradients flow to
-        the action alone, and cost less."""
-        return self.heads.fixed(torch.cat([features, action], 1), twins)
-
-    def features_for(self, policy: Policy, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """The critic's features and ``policy``'s for a step of the policy, whose loss moves neither the critic nor a
-        shared trunk; so that images go through that once."""
-        with torch.no_grad():
-            ours = self.features(observation)
-        return ours, ours if self.shared else policy.features(observation)
+        both = torch.cat([rows if self.trunk is None else self.trunk(rows), action], 1)
+        return torch.stack([head(both).squeeze(1) for head in self.heads])
 
     def leaves_to(self, policy: Policy) -> nn.Module:
         """The part of ``policy`` that its own loss trains: all but a shared trunk."""
         return policy.head if self.shared else policy
+
+
+class Judge:
+    """A critic's way forward, and back by hand: see :mod:`rlbridge.learn.backprop`.
+
+    Args:
+        critic: the networks.
+        memories: at least one for each twin, since they are under way at the same time.
+    """
+
+    def __init__(self, critic: Critic, memories: Sequence[Memory]) -> None:
+        self.critic = critic
+        self.trunk = None if critic.trunk is None else backprop(critic.trunk)
+        self.heads = [Tape(head, memory=memory) for head, memory in zip(critic.heads, memories, strict=False)]
+
+    def features(self, observation: Tensor) -> Tensor:
+        """Encoded observations ``[B, *shape]`` -> what the networks see of them ``[B, size]``."""
+        rows = observation if self.critic.normaliser is None else self.critic.normaliser(observation)
+        return rows if self.trunk is None else self.trunk.forward(rows)
+
+    def values(self, features: Tensor, action: Tensor, twins: int | None = None) -> Tensor:
+        """Features ``[B, size]`` and raw actions ``[B, width]`` -> ``[twins, B]``, all or of the first ``twins``."""
+        both = torch.cat([features, action], 1)
+        return torch.stack([head.forward(both).squeeze(1) for head in self.heads[:twins]])
+
+    def backward(self, gradient: Tensor) -> None:
+        """From the loss's gradient with respect to ``values`` ``[twins, B]`` to that with respect to all parameters,
+        the trunk's among them."""
+        to_features = [
+            head.backward(slope.unsqueeze(1), to_input=self.trunk is not None)
+            for head, slope in zip(self.heads, gradient, strict=True)
+        ]
+        if self.trunk is not None:
+            self.trunk.backward(torch.stack(to_features).sum(0)[:, : self.critic.size].contiguous())
+
+    def to_action(self, gradient: Tensor) -> Tensor:
+        """From the same to the gradient with respect to the actions ``[B, width]``; the parameters' are left alone."""
+        ways = [
+            head.backward(slope.unsqueeze(1), to_parameters=False, to_input=True)
+            for head, slope in zip(self.heads, gradient, strict=False)
+        ]
+        return torch.stack(ways).sum(0)[:, self.critic.size :]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from rlbridge.config import DDPGConfig, NetworkShape
-from rlbridge.learn.critic import Critic
+from rlbridge.learn.actor import Actor
+from rlbridge.learn.backprop import Memory
+from rlbridge.learn.critic import Critic, Judge
 from rlbridge.learn.learner import OffPolicyLearner
 from rlbridge.learn.minimise import Minimiser
 from rlbridge.learn.nets import Target
@@ -31,34 +32,45 @@ class DDPG(OffPolicyLearner):
         self.critic_minimiser = Minimiser(self.critic.parameters(), config.learning_rate, config.max_gradient_norm)
         own = self.critic.leaves_to(policy)
         self.policy_minimiser = Minimiser(own.parameters(), config.learning_rate, config.max_gradient_norm)
+        memory = Memory()  # of all that is never under way together with the policy
+        self.actor, self.judge = Actor(policy, Memory(), network.shared), Judge(self.critic, [memory])
+        self.target_actor = Actor(self.policy_target.net, memory)
+        self.target_judge = Judge(self.critic_target.net, [memory])
         self.updates = 0
 
+    @torch.no_grad()
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step for the critic, one for the policy, then the targets move.
 
         Returns:
             ``train/*`` metrics as scalar tensors, and ``priority`` ``[B]``, the absolute errors.
         """
-        with torch.no_grad():
-            next_action = torch.tanh(self.policy_target.net(batch.next_observation))
-            next_value = self.critic_target.net(batch.next_observation, next_action)[0]
-            wanted = batch.reward + batch.discount * next_value
-        value = self.critic(batch.observation, batch.action)[0]
-        critic_loss = (batch.weight * functional.mse_loss(value, wanted, reduction="none")).mean()
-        self.critic_minimiser.step(critic_loss)
+        size = len(batch.reward)
+        next_action = torch.tanh(self.target_actor.forward(batch.next_observation))
+        next_features = self.target_judge.features(batch.next_observation)
+        next_value = self.target_judge.values(next_features, next_action)
+        wanted = batch.reward + batch.discount * next_value
+        value = self.judge.values(self.judge.features(batch.observation), batch.action)
+        error = value - wanted
+        # The loss is the mean of weight * error^2.
+        self.judge.backward(batch.weight * error * (2.0 / size))
+        self.critic_minimiser.descend()
 
-        judged, features = self.critic.features_for(self.policy, batch.observation)
-        action = torch.tanh(self.policy.head(features))
-        policy_loss = -self.critic.judge_only(judged, action).mean()
-        self.policy_minimiser.step(policy_loss)
+        # The policy climbs Q(s, mu(s)): its gradient is dQ/da * dmu (the chain rule of their equation 6).
+        features = self.judge.features(batch.observation)
+        action = torch.tanh(self.actor.forward(batch.observation, features))
+        judged = self.judge.values(features, action)
+        to_action = self.judge.to_action(torch.full_like(judged, -1.0 / size))
+        self.actor.backward(to_action * (1.0 - action.square()))
+        self.policy_minimiser.descend()
 
         self.updates += 1
         if self.updates % self.config.target_every == 0:
             self.policy_target.track(self.config.tau)
             self.critic_target.track(self.config.tau)
         return {
-            "train/critic_loss": critic_loss.detach(),
-            "train/actor_loss": policy_loss.detach(),
-            "train/q_mean": value.detach().mean(),
-            "priority": (value.detach() - wanted).abs(),
+            "train/critic_loss": (batch.weight * error.square()).mean(),
+            "train/actor_loss": -judged.mean(),
+            "train/q_mean": value.mean(),
+            "priority": error.abs().squeeze(0),
         }

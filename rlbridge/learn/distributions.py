@@ -160,7 +160,7 @@ class SquashedGaussian(nn.Module):
         return torch.tanh(outputs.chunk(2, -1)[0])
 
     def sample_with_log_prob(self, outputs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Actions ``[B, width]`` that gradients flow through, and their log-probability ``[B]``, in nats."""
+        """Actions ``[B, width]`` and their log-probability ``[B]``, in nats; gradients flow through both."""
         mean, log_std = outputs.chunk(2, -1)
         log_std = log_std.clamp(*LOG_STD_RANGE)
         unbounded = mean + log_std.exp() * noise
@@ -168,6 +168,18 @@ class SquashedGaussian(nn.Module):
         # log(1 - tanh(u)^2), written so that it stays finite for large u.
         slope = 2.0 * (math.log(2.0) - unbounded - functional.softplus(-2.0 * unbounded))
         return torch.tanh(unbounded), (gaussian - slope).sum(-1)
+
+    def backward(self, outputs: Tensor, noise: Tensor, to_action: Tensor, temperature: Tensor) -> Tensor:
+        """From a loss's gradient with respect to the drawn actions ``[B, width]`` to that of ``loss + temperature *
+        log_prob.sum()`` with respect to ``outputs`` ``[B, outputs]``: the way back through the method above."""
+        mean, log_std = outputs.chunk(2, -1)
+        spread = log_std.clamp(*LOG_STD_RANGE).exp() * noise
+        action = torch.tanh(mean + spread)
+        # The log-probability grows with u = mean + spread by 2 tanh(u), and falls with log_std by one more.
+        to_mean = to_action * (1.0 - action.square()) + 2.0 * temperature * action
+        to_log_std = to_mean * spread - temperature
+        inside = (log_std >= LOG_STD_RANGE[0]) & (log_std <= LOG_STD_RANGE[1])
+        return torch.cat([to_mean, to_log_std * inside], -1)
 
 
 Distribution = Categorical | DiagonalGaussian | Greedy | Deterministic | SquashedGaussian

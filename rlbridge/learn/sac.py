@@ -6,10 +6,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from rlbridge.config import NetworkShape, SACConfig
-from rlbridge.learn.critic import Critic
+from rlbridge.learn.actor import Actor
+from rlbridge.learn.backprop import Memory
+from rlbridge.learn.critic import Critic, Judge
 from rlbridge.learn.distributions import SquashedGaussian
 from rlbridge.learn.learner import OffPolicyLearner
 from rlbridge.learn.minimise import Minimiser
@@ -38,6 +39,9 @@ class SAC(OffPolicyLearner):
         self.critic_minimiser = Minimiser(self.critic.parameters(), config.learning_rate, config.max_gradient_norm)
         own = self.critic.leaves_to(policy)
         self.policy_minimiser = Minimiser(own.parameters(), config.learning_rate, config.max_gradient_norm)
+        twins = Memory(), Memory()
+        self.actor, self.judge = Actor(policy, Memory(), network.shared), Judge(self.critic, twins)
+        self.next_actor, self.target_judge = Actor(policy, twins[0]), Judge(self.critic_target.net, twins)
         start = math.log(config.temperature or config.initial_temperature)
         self.log_temperature = nn.Parameter(torch.tensor([start], device=policy.device))
         self.temperature_minimiser = Minimiser([self.log_temperature], config.learning_rate, None)
@@ -47,48 +51,60 @@ class SAC(OffPolicyLearner):
         self.mean_critic_loss = 1.0
         self._policy_metrics: dict[str, Tensor] = {}
 
+    @torch.no_grad()
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step for the critics, one for the policy and the temperature, then the target moves.
 
         Returns:
             ``train/*`` metrics as scalar tensors, and ``priority`` ``[B]``, the larger of the twins' absolute errors.
         """
-        cfg = self.config
-        temperature = self.log_temperature.detach().exp()
-        with torch.no_grad():
-            next_action, next_log_prob = self._draw(self.policy(batch.next_observation))
-            next_value = self.critic_target.net(batch.next_observation, next_action).amin(0)
-            wanted = batch.reward + batch.discount * (next_value - temperature * next_log_prob)
-        value = self.critic(batch.observation, batch.action)
-        error = functional.mse_loss(value, wanted.expand_as(value), reduction="none")
-        critic_loss = 0.5 * (batch.weight * error).mean(1).sum()
-        self.critic_minimiser.step(critic_loss)
+        cfg, size = self.config, len(batch.reward)
+        temperature = self.log_temperature.exp()
+        next_outputs = self.next_actor.forward(batch.next_observation)
+        next_action, next_log_prob = self.distribution.sample_with_log_prob(next_outputs, self._noise(size))
+        next_features = self.target_judge.features(batch.next_observation)
+        next_value = self.target_judge.values(next_features, next_action).amin(0)
+        wanted = batch.reward + batch.discount * (next_value - temperature * next_log_prob)
+        value = self.judge.values(self.judge.features(batch.observation), batch.action)
+        error = value - wanted
+        # The loss is half the mean of weight * error^2, of one critic plus of the other.
+        self.judge.backward(batch.weight * error / size)
+        self.critic_minimiser.descend()
 
+        critic_loss = 0.5 * (batch.weight * error.square()).mean(1).sum()
         self.updates += 1
         if not cfg.modified or self._critics_can_be_trusted(critic_loss):
-            self._update_policy(batch, temperature)
+            self._update_policy(batch.observation, temperature)
         if self.updates % cfg.target_every == 0:
             self.critic_target.track(cfg.tau)
         return {
-            "train/critic_loss": critic_loss.detach(),
-            "train/q_mean": value.detach().mean(),
+            "train/critic_loss": critic_loss,
+            "train/q_mean": value.mean(),
             **self._policy_metrics,
-            "priority": (value.detach() - wanted).abs().amax(0),
+            "priority": error.abs().amax(0),
         }
 
-    def _update_policy(self, batch: Batch, temperature: Tensor) -> None:
-        judged, features = self.critic.features_for(self.policy, batch.observation)
-        action, log_prob = self._draw(self.policy.head(features))
-        value = self.critic.judge_only(judged, action).amin(0)
-        policy_loss = (temperature * log_prob - value).mean()
-        self.policy_minimiser.step(policy_loss)
+    def _update_policy(self, observation: Tensor, temperature: Tensor) -> None:
+        size = len(observation)
+        features = self.judge.features(observation)
+        outputs, noise = self.actor.forward(observation, features), self._noise(size)
+        action, log_prob = self.distribution.sample_with_log_prob(outputs, noise)
+        values = self.judge.values(features, action)
+        # The loss is the mean of temperature * log_prob - the smaller value, whose gradient is the smaller twin's.
+        smaller = values == values.amin(0)
+        to_action = self.judge.to_action(smaller * (-1.0 / size))
+        self.actor.backward(self.distribution.backward(outputs, noise, to_action, temperature / size))
+        self.policy_minimiser.descend()
+        entropy = -log_prob.mean()
         if self.config.temperature is None:
-            missing = log_prob.detach().mean() + self.target_entropy
-            self.temperature_minimiser.step(-(self.log_temperature * missing).sum())
+            # The loss is log temperature * (entropy - target entropy).
+            assert self.log_temperature.grad is not None
+            self.log_temperature.grad.fill_(0.0).add_(entropy - self.target_entropy)
+            self.temperature_minimiser.descend()
         self.policy_updates += 1
         self._policy_metrics = {
-            "train/actor_loss": policy_loss.detach(),
-            "train/entropy": -log_prob.detach().mean(),
+            "train/actor_loss": (temperature * log_prob - values.amin(0)).mean(),
+            "train/entropy": entropy,
             "train/temperature": temperature[0],
         }
 
@@ -98,10 +114,9 @@ class SAC(OffPolicyLearner):
         As ElegantRL's AgentModSAC: lambda = exp(-L^2) with L the critics' running loss; the policy's share of all
         updates is kept below 1 / (2 - lambda). Waits for the loss at each update.
         """
-        self.mean_critic_loss += 0.005 * (float(critic_loss.detach()) - self.mean_critic_loss)
+        self.mean_critic_loss += 0.005 * (float(critic_loss) - self.mean_critic_loss)
         reliability = math.exp(-(self.mean_critic_loss**2))
         return self.policy_updates / self.updates < 1.0 / (2.0 - reliability)
 
-    def _draw(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        noise = torch.randn(len(outputs), self.policy.actions.width, generator=self.generator)
-        return self.distribution.sample_with_log_prob(outputs, noise.to(outputs.device))
+    def _noise(self, rows: int) -> Tensor:
+        return torch.randn(rows, self.policy.actions.width, generator=self.generator).to(self.policy.device)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from rlbridge.config import NetworkShape, TD3Config
-from rlbridge.learn.critic import Critic
+from rlbridge.learn.actor import Actor
+from rlbridge.learn.backprop import Memory
+from rlbridge.learn.critic import Critic, Judge
 from rlbridge.learn.learner import OffPolicyLearner
 from rlbridge.learn.minimise import Minimiser
 from rlbridge.learn.nets import Target
@@ -34,42 +35,50 @@ class TD3(OffPolicyLearner):
         self.critic_minimiser = Minimiser(self.critic.parameters(), config.learning_rate, config.max_gradient_norm)
         own = self.critic.leaves_to(policy)
         self.policy_minimiser = Minimiser(own.parameters(), config.learning_rate, config.max_gradient_norm)
+        twins = Memory(), Memory()
+        self.actor, self.judge = Actor(policy, Memory(), network.shared), Judge(self.critic, twins)
+        self.target_actor = Actor(self.policy_target.net, twins[0])
+        self.target_judge = Judge(self.critic_target.net, twins)
         self.generator = torch.Generator().manual_seed(seed)
         self.updates = 0
         self._policy_loss = torch.zeros((), device=policy.device)
 
+    @torch.no_grad()
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step for the critics; every ``policy_delay`` steps one for the policy, and the targets move.
 
         Returns:
             ``train/*`` metrics as scalar tensors, and ``priority`` ``[B]``, the larger of the twins' absolute errors.
         """
-        cfg = self.config
-        with torch.no_grad():
-            # Target policy smoothing (equation 14); raw actions, so the noise counts in half an action's range.
-            noise = torch.randn(batch.action.shape, generator=self.generator).to(batch.action.device)
-            noise = (noise * cfg.target_noise).clamp_(-cfg.target_noise_clip, cfg.target_noise_clip)
-            next_action = (torch.tanh(self.policy_target.net(batch.next_observation)) + noise).clamp_(-1.0, 1.0)
-            # Clipped double Q-learning (equation 10).
-            next_value = self.critic_target.net(batch.next_observation, next_action).amin(0)
-            wanted = batch.reward + batch.discount * next_value
-        value = self.critic(batch.observation, batch.action)
-        error = functional.mse_loss(value, wanted.expand_as(value), reduction="none")
-        critic_loss = (batch.weight * error).mean(1).sum()
-        self.critic_minimiser.step(critic_loss)
+        cfg, size = self.config, len(batch.reward)
+        # Target policy smoothing (equation 14); raw actions, so the noise counts in half an action's range.
+        noise = torch.randn(batch.action.shape, generator=self.generator).to(batch.action.device)
+        noise = (noise * cfg.target_noise).clamp_(-cfg.target_noise_clip, cfg.target_noise_clip)
+        next_action = (torch.tanh(self.target_actor.forward(batch.next_observation)) + noise).clamp_(-1.0, 1.0)
+        # Clipped double Q-learning (equation 10).
+        next_features = self.target_judge.features(batch.next_observation)
+        next_value = self.target_judge.values(next_features, next_action).amin(0)
+        wanted = batch.reward + batch.discount * next_value
+        value = self.judge.values(self.judge.features(batch.observation), batch.action)
+        error = value - wanted
+        # The loss is the mean of weight * error^2, of one critic plus of the other.
+        self.judge.backward(batch.weight * error * (2.0 / size))
+        self.critic_minimiser.descend()
 
         self.updates += 1
         if self.updates % cfg.policy_delay == 0:
-            judged, features = self.critic.features_for(self.policy, batch.observation)
-            action = torch.tanh(self.policy.head(features))
-            policy_loss = -self.critic.judge_only(judged, action, twins=1).mean()
-            self.policy_minimiser.step(policy_loss)
-            self._policy_loss = policy_loss.detach()
+            features = self.judge.features(batch.observation)
+            action = torch.tanh(self.actor.forward(batch.observation, features))
+            judged = self.judge.values(features, action, twins=1)
+            to_action = self.judge.to_action(torch.full_like(judged, -1.0 / size))
+            self.actor.backward(to_action * (1.0 - action.square()))
+            self.policy_minimiser.descend()
+            self._policy_loss = -judged.mean()
             self.policy_target.track(cfg.tau)
             self.critic_target.track(cfg.tau)
         return {
-            "train/critic_loss": critic_loss.detach(),
+            "train/critic_loss": (batch.weight * error.square()).mean(1).sum(),
             "train/actor_loss": self._policy_loss,
-            "train/q_mean": value.detach().mean(),
-            "priority": (value.detach() - wanted).abs().amax(0),
+            "train/q_mean": value.mean(),
+            "priority": error.abs().amax(0),
         }

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from rlbridge.learn.backprop import Graph, Tape
+from rlbridge.learn.backprop import Graph, Memory, Tape
 from rlbridge.learn.minimise import Minimiser
-from rlbridge.learn.nets import MLP, Target, TwinMLP, joined
+from rlbridge.learn.nets import MLP, Target, joined
 
 PLAIN = {"tanh": torch.tanh, "relu": torch.relu, "elu": functional.elu, "silu": functional.silu}
 every_activation = pytest.mark.parametrize("activation", PLAIN)
@@ -31,7 +31,7 @@ def plain(net, x, activation):
     """The same network in as few words as torch has for it."""
     for layer in range(len(net.layers)):
         x = functional.linear(x, getattr(net, f"weight{layer}"), getattr(net, f"bias{layer}"))
-        if layer < net.activated:
+        if layer < len(net.hidden):
             x = PLAIN[activation](x)
     return x
 
@@ -42,70 +42,15 @@ def rows(*shape):
 
 @every_activation
 @pytest.mark.parametrize("outputs", [0, 1, 3])
-@pytest.mark.parametrize("wanted", ["parameters", "input", "both", "fixed"])
-def test_gradients_are_those_of_plain_torch(activation, outputs, wanted):
-    net, x = mlp(activation, outputs), rows(7, 5).requires_grad_(wanted != "parameters")
-    parameters = [] if wanted in ("input", "fixed") else list(net.parameters())
-    about = parameters if wanted == "parameters" else [x, *parameters]
-    y, expected = (net.fixed if wanted == "fixed" else net)(x), plain(net, x, activation)
+def test_gradients_are_those_of_plain_torch(activation, outputs):
+    net, x = mlp(activation, outputs), rows(7, 5).requires_grad_()
+    about = [x, *net.parameters()]
+    y, expected = net(x), plain(net, x, activation)
     torch.testing.assert_close(y, expected)
     ours, theirs = (torch.autograd.grad((out * rows(*out.shape)).sum(), about) for out in (y, expected))
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other)
-
-
-@every_activation
-def test_a_network_used_twice_in_one_loss_gets_both_gradients(activation):
-    net = mlp(activation)
-    losses = [(f(rows(4, 5)) * f(rows(4, 5) + 1.0)).sum() for f in (net, lambda x: plain(net, x, activation))]
-    ours, theirs = (torch.autograd.grad(loss, list(net.parameters())) for loss in losses)
-    for mine, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(mine, other)
-
-
-def test_an_output_may_be_overwritten_only_where_its_gradient_does_not_need_it():
-    net, trunk = mlp(), mlp(outputs=0)
-    expected = torch.autograd.grad(net(rows(4, 5)).tanh().sum(), net.weight0)[0]
-    assert torch.equal(torch.autograd.grad(net(rows(4, 5)).tanh_().sum(), net.weight0)[0], expected)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        torch.autograd.grad(trunk(rows(4, 5)).mul_(2.0).sum(), trunk.weight0)
-
-
-@every_activation
-def test_nothing_is_remembered_without_gradients(activation):
-    net, x = mlp(activation), rows(4, 5)
-    expected = net(x)
-    assert expected.requires_grad
-    with torch.no_grad():
-        assert torch.equal(net(x), expected)
-    with torch.inference_mode():
-        assert torch.equal(net(x), expected)
-    frozen = copy.deepcopy(net).requires_grad_(False)
-    assert torch.equal(frozen(x), expected)
-    assert not frozen(x).requires_grad
-    assert torch.equal(x, rows(4, 5))
-
-
-@every_activation
-@pytest.mark.parametrize("twins", [1, 2, 3])
-def test_twins_are_networks_of_their_own(activation, twins):
-    twin, drawn = TwinMLP(5, (16, 8), activation, generator(), twins), generator()
-    singles = [MLP(5, (16, 8), 1, activation, 1.0, drawn) for _ in range(twins)]
-    x = rows(7, 5).requires_grad_()
-    for judged in (twin(x), twin.fixed(x)):
-        values = torch.stack([single(x).squeeze(1) for single in singles])
-        assert judged.shape == (twins, 7)
-        torch.testing.assert_close(judged, values)
-        weight = rows(twins, 7)
-        mine, other = (torch.autograd.grad((out * weight).sum(), x)[0] for out in (judged, values))
-        torch.testing.assert_close(mine, other)
-        assert torch.equal(twin.fixed(x, 1), judged[:1])
-    x = x.detach()
-    values = torch.stack([single(x).squeeze(1) for single in singles])
-    ours = torch.autograd.grad((twin(x) * weight).sum(), list(twin.parameters()))
-    theirs = torch.autograd.grad((values * weight).sum(), [p for single in singles for p in single.parameters()])
-    for number, gradient in enumerate(ours):
-        torch.testing.assert_close(gradient, torch.stack(theirs[number :: len(ours)]))
+    assert torch.equal(x, rows(7, 5))
 
 
 @every_activation
@@ -129,8 +74,41 @@ def test_back_by_hand_is_back_by_autograd(activation, outputs):
 
 
 def test_a_tape_needs_a_place_for_its_gradients():
-    with pytest.raises(ValueError, match="build the Minimiser first"):
-        Tape(mlp())
+    tape = Tape(mlp())
+    with torch.no_grad():
+        output = tape.forward(rows(7, 5))
+        with pytest.raises(RuntimeError, match="build the Minimiser first"):
+            tape.backward(torch.ones_like(output))
+
+
+@every_activation
+def test_the_way_to_the_input_leaves_parameters_alone(activation):
+    net = mlp(activation)
+    minimiser, x = Minimiser(net.parameters(), 0.1, None), rows(7, 5).requires_grad_()
+    (wanted,) = torch.autograd.grad(plain(net, x, activation).sum(), x)
+    tape = Tape(net)
+    with torch.no_grad():
+        output = tape.forward(x.detach())
+        torch.testing.assert_close(tape.backward(torch.ones_like(output), False, True), wanted)
+    assert not minimiser.gradient.any()
+
+
+def test_tapes_that_share_memory_refuse_to_mix_what_they_remember():
+    memory = Memory()
+    nets = mlp(), mlp(hidden=(16, 8))
+    minimisers = [Minimiser(net.parameters(), 0.1, None) for net in nets]
+    first, second = (Tape(net, memory=memory) for net in nets)
+    with torch.no_grad():
+        for tape, minimiser, size in ((first, minimisers[0], 7), (second, minimisers[1], 9), (first, minimisers[0], 4)):
+            tape.backward(torch.ones_like(tape.forward(rows(size, 5))))
+            found = minimiser.gradient.clone()
+            alone = Tape(nets[tape is second])
+            alone.backward(torch.ones_like(alone.forward(rows(size, 5))))
+            assert torch.equal(minimiser.gradient, found)
+        output = first.forward(rows(7, 5))
+        second.forward(rows(7, 5))
+        with pytest.raises(RuntimeError, match="another one went forward in the same memory"):
+            first.backward(torch.ones_like(output))
 
 
 @pytest.mark.parametrize("norm", [None, 0.5])

@@ -77,54 +77,110 @@ def test_dqn_target_values_what_the_right_network_chose(double):
     torch.testing.assert_close(metrics["train/loss"], (batch.weight * huber).mean())
 
 
-def test_ddpg_target_is_that_of_the_lagging_actor_and_critic():
-    ddpg = apart(learner("ddpg", learning_rate=0.01, tau=0.01))
-    batch = batch_for(ddpg)
-    with torch.no_grad():
-        action = torch.tanh(ddpg.policy_target.net(batch.next_observation))
-        wanted = batch.reward + batch.discount * ddpg.critic_target.net(batch.next_observation, action)[0]
-        error = ddpg.critic(batch.observation, batch.action)[0] - wanted
-    metrics = ddpg.update(batch)
-    torch.testing.assert_close(metrics["priority"], error.abs())
-    torch.testing.assert_close(metrics["train/critic_loss"], (batch.weight * error**2).mean())
+def ddpg_wanted(ddpg: Any, batch: Batch) -> torch.Tensor:
+    """Their equation 5, by the networks that lag."""
+    action = torch.tanh(ddpg.policy_target.net(batch.next_observation))
+    return batch.reward + batch.discount * ddpg.critic_target.net(batch.next_observation, action)[0]
 
 
-def test_td3_target_smooths_the_action_and_takes_the_smaller_twin():
-    td3 = apart(learner("td3", learning_rate=0.01, target_noise=0.4, target_noise_clip=0.3))
-    batch = batch_for(td3, 500)
-    # In parts of an action's half range, whatever that is: 0.1 in one dimension here, 25 in the other.
-    noise = (own_noise(td3, 500) * 0.4).clamp(-0.3, 0.3)
-    with torch.no_grad():
-        action = (torch.tanh(td3.policy_target.net(batch.next_observation)) + noise).clamp(-1.0, 1.0)
-        twins = td3.critic_target.net(batch.next_observation, action)
-        assert (twins[0] < twins[1]).any()
-        assert (twins[1] < twins[0]).any()
-        wanted = batch.reward + batch.discount * torch.minimum(twins[0], twins[1])
-        error = td3.critic(batch.observation, batch.action) - wanted
-    metrics = td3.update(batch)
-    torch.testing.assert_close(metrics["priority"], error.abs().max(0).values)
-    torch.testing.assert_close(metrics["train/critic_loss"], (batch.weight * error**2).mean(1).sum())
+def td3_wanted(td3: Any, batch: Batch) -> torch.Tensor:
+    """Equations 10 and 14. Noise is in parts of an action's half range: 0.1 in one dimension here, 25 in the other."""
+    noise = (own_noise(td3, len(batch.reward)) * 0.4).clamp(-0.3, 0.3)
+    action = (torch.tanh(td3.policy_target.net(batch.next_observation)) + noise).clamp(-1.0, 1.0)
+    twins = td3.critic_target.net(batch.next_observation, action)
+    assert (twins[0] < twins[1]).any()
+    assert (twins[1] < twins[0]).any()
+    return batch.reward + batch.discount * torch.minimum(twins[0], twins[1])
 
 
-def test_sac_target_adds_the_entropy_to_the_smaller_twin():
-    sac = apart(learner("sac", learning_rate=0.01, tau=0.01))
-    batch = batch_for(sac, 500)
-    temperature = float(sac.log_temperature.detach().exp())
-    with torch.no_grad():
-        mean, log_std = sac.policy(batch.next_observation).chunk(2, -1)
-        drawn = torch.distributions.TransformedDistribution(
-            torch.distributions.Normal(mean, log_std.exp()), torch.distributions.TanhTransform()
-        )
-        action = torch.tanh(mean + log_std.exp() * own_noise(sac, 500))
-        log_prob = drawn.log_prob(action).sum(-1)
-        twins = sac.critic_target.net(batch.next_observation, action)
-        wanted = batch.reward + batch.discount * (twins.min(0).values - temperature * log_prob)
-        error = sac.critic(batch.observation, batch.action) - wanted
-    metrics = sac.update(batch)
-    torch.testing.assert_close(metrics["priority"], error.abs().max(0).values, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(
-        metrics["train/critic_loss"], 0.5 * (batch.weight * error**2).mean(1).sum(), rtol=1e-4, atol=1e-4
+def squashed(sac: Any, observation: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The policy's action for this noise, and its log-probability."""
+    mean, log_std = sac.policy(observation).chunk(2, -1)
+    drawn = torch.distributions.TransformedDistribution(
+        torch.distributions.Normal(mean, log_std.exp()), torch.distributions.TanhTransform(cache_size=1)
     )
+    action = torch.tanh(mean + log_std.exp() * noise)
+    return action, drawn.log_prob(action).sum(-1)
+
+
+def sac_wanted(sac: Any, batch: Batch) -> torch.Tensor:
+    action, log_prob = squashed(sac, batch.next_observation, own_noise(sac, len(batch.reward)))
+    twins = sac.critic_target.net(batch.next_observation, action)
+    temperature = float(sac.log_temperature.detach().exp())
+    return batch.reward + batch.discount * (twins.min(0).values - temperature * log_prob)
+
+
+WANTED = {"ddpg": ddpg_wanted, "td3": td3_wanted, "sac": sac_wanted}
+SETTINGS: dict[str, dict[str, Any]] = {"ddpg": {}, "sac": {}, "td3": {"target_noise": 0.4, "target_noise_clip": 0.3}}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_the_critics_loss_is_that_of_the_paper(name, shared):
+    one = apart(learner(name, {"shared": shared}, learning_rate=0.01, tau=0.01, **SETTINGS[name]))
+    batch = batch_for(one, 500)
+    with torch.no_grad():
+        error = one.critic(batch.observation, batch.action) - WANTED[name](one, batch)
+    metrics = one.update(batch)
+    torch.testing.assert_close(metrics["priority"], error.abs().amax(0), atol=1e-4, rtol=1e-4)
+    loss = (batch.weight * error**2).mean(1).sum() * (0.5 if name == "sac" else 1.0)
+    torch.testing.assert_close(metrics["train/critic_loss"], loss, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_gradients_by_hand_are_those_of_the_papers_losses(name, shared, monkeypatch):
+    """The losses as they stand, by autograd, against what the minimisers are given."""
+    delay = {"policy_delay": 1} if name == "td3" else {}
+    one = apart(learner(name, {"shared": shared}, learning_rate=0.01, **SETTINGS[name], **delay))
+    batch, given = batch_for(one, 200), {}
+    minimisers = {part: getattr(one, f"{part}_minimiser") for part in ("critic", "policy")}
+    for part, minimiser in minimisers.items():
+        minimiser.learning_rate = 0.0  # so that the policy meets the critic as it was
+
+        def record(part=part, minimiser=minimiser, descend=minimiser.descend):
+            given[part] = minimiser.gradient.clone()
+            return descend()
+
+        monkeypatch.setattr(minimiser, "descend", record)
+
+    with torch.no_grad():
+        wanted = WANTED[name](one, batch)
+        noises = []
+        if name == "sac":  # the second draw is the policy's
+            before = one.generator.get_state()
+            noises = [torch.randn(200, one.policy.actions.width, generator=one.generator) for _ in range(2)]
+            one.generator.set_state(before)
+    error = one.critic(batch.observation, batch.action) - wanted
+    losses = {"critic": (batch.weight * error**2).mean(1).sum() * (0.5 if name == "sac" else 1.0)}
+    if name == "sac":
+        action, log_prob = squashed(one, batch.observation, noises[1])
+        value = one.critic(batch.observation, action).amin(0)
+        losses["policy"] = (float(one.log_temperature.detach().exp()) * log_prob - value).mean()
+    else:
+        action = torch.tanh(one.policy(batch.observation))
+        losses["policy"] = -one.critic(batch.observation, action)[0].mean()
+    expected = {
+        part: torch.cat([g.flatten() for g in torch.autograd.grad(losses[part], minimiser.parameters)])
+        for part, minimiser in minimisers.items()
+    }
+    one.update(batch)
+    for part, gradient in expected.items():
+        scale = float(gradient.abs().max())
+        torch.testing.assert_close(
+            given[part], gradient, atol=1e-4 * scale, rtol=1e-3, msg=lambda m, p=part: f"{p}: {m}"
+        )
+
+
+def test_a_squashed_gaussians_clamped_deviation_gets_no_gradient():
+    distribution = learner("sac").distribution
+    outputs = torch.tensor([[0.3, -0.2, 5.0, -1.0], [0.1, 0.4, -30.0, 0.5]], requires_grad=True)
+    noise, to_action = own_noise(learner("sac"), 2), torch.tensor([[0.5, -1.0], [2.0, 0.1]])
+    action, log_prob = distribution.sample_with_log_prob(outputs, noise)
+    (expected,) = torch.autograd.grad((to_action * action).sum() + 0.2 * log_prob.sum(), outputs)
+    found = distribution.backward(outputs.detach(), noise, to_action, torch.tensor(0.2))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert found[0, 2] == found[1, 2] == 0.0
 
 
 @pytest.mark.parametrize("name", ALL)

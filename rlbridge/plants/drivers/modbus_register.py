@@ -113,7 +113,7 @@ def read_tag(signal: Signal, device_id: int) -> Register:
         raise ValueError(f"{where}: address {address} is not within 0 to 65535; a manual's 40101 is holding: 100")
     if not math.isfinite(scale) or scale == 0:
         raise ValueError(f"{where}: scale {scale:g} must be a number other than 0")
-    if signal.role == "action":
+    if signal.role in ("action", "heartbeat"):
         _check_action(signal, register, where)
     return register
 

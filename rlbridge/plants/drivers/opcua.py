@@ -83,7 +83,7 @@ class OpcUaPlant:
             else:
                 values[signal.name] = value
             stamp = answer.SourceTimestamp or answer.ServerTimestamp
-            if signal.role == "observation" and stamp is not None:
+            if signal.role in ("observation", "monitor") and stamp is not None:
                 times.append((stamp if stamp.tzinfo else stamp.replace(tzinfo=timezone.utc)).timestamp())
         # Servers stamp a value when it changed: a constant one is old and yet true, so the newest stamp tells that the
         # plant is alive.
@@ -115,7 +115,7 @@ class OpcUaPlant:
         return await client.read_attributes([client.get_node(node) for node in self._nodes.values()])
 
     async def _read_types(self, client: Client) -> dict[str, ua.VariantType]:
-        names = [signal.name for signal in self.signals if signal.role == "action"]
+        names = [signal.name for signal in self.signals if signal.role in ("action", "heartbeat")]
         return {name: await client.get_node(self._nodes[name]).read_data_type_as_variant_type() for name in names}
 
     def _variant(self, name: str, value: float) -> ua.DataValue:

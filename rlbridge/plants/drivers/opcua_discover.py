@@ -140,7 +140,7 @@ def draft(endpoint: str, tags: list[Tag]) -> str:
         "gate:",
         "  mode: observe",
         f"  safe_action: {{{', '.join(safe)}}}  # the values of the moment of drafting; decide what is safe",
-        "task: {reward: 0, horizon: 600}  # a number, an expression, or file.py:function",
+        "task: {reward: '0', horizon: 600}  # a formula over the signals, or file.py:function",
     ]
     return "\n".join(lines) + "\n"
 

@@ -253,11 +253,11 @@ def test_every_cut_and_every_flipped_byte_is_noticed(tmp_path):
             "5",
             '"x"',
             "{}",
-            '{"format": 2}',
-            '{"format": 2, "sha256": 1, "state": {}}',
+            '{"format": 3}',
+            '{"format": 3, "sha256": 1, "state": {}}',
             "[" * 200_000,
         ),
-        *('{"format": 2, "sha256": {"state": null}, "state": {}}', '{"format": "\\u0000", "sha256": {}, "state": 1}'),
+        *('{"format": 3, "sha256": {"state": null}, "state": {}}', '{"format": "\\u0000", "sha256": {}, "state": 1}'),
         *("9" * 100_000, '{"format": [2], "sha256": {}, "state": ' + "[" * 900 + "]" * 900 + "}"),
     ],
 )
@@ -369,8 +369,8 @@ def test_the_last_whole_one_is_found_and_newer_formats_are_not_passed_over(tmp_p
     assert load_last(tmp_path, lambda state: state["n"] == 1)[0].name == "step_1"
     assert load_last(tmp_path, lambda state: False)[0].name == "step_2"
     outer = json.loads((tmp_path / "step_3" / "state.json").read_text())
-    (tmp_path / "step_3" / "state.json").write_text(json.dumps({**outer, "format": 3}))
-    with pytest.raises(CheckpointError, match=r"format 3.*Use the version"):
+    (tmp_path / "step_3" / "state.json").write_text(json.dumps({**outer, "format": 99}))
+    with pytest.raises(CheckpointError, match=r"format 99.*Use the version"):
         load_last(tmp_path)
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         load_last(tmp_path / "nowhere")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rlbridge.cli import check, config, doctor, evaluate, export, inspect, plant, resume, serve, train
+from rlbridge.cli import audit, check, config, doctor, evaluate, export, inspect, new, plant, resume, serve, train
 from rlbridge.cli.failures import EXIT_CODES
 from rlbridge.version import __version__
 
@@ -27,6 +27,8 @@ evaluate.add_to(app)
 export.add_to(app)
 config.add_to(app)
 plant.add_to(app)
+audit.add_to(app)
+new.add_to(app)
 
 
 def _version(wanted: bool) -> None:

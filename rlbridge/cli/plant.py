@@ -9,19 +9,21 @@ from typing import Annotated
 
 import typer
 
+from rlbridge.cli import operate
 from rlbridge.cli.failures import BAD_INPUT, reported
 
-plant = typer.Typer(help="Look at plants.", no_args_is_help=True, rich_markup_mode=None)
+plant = typer.Typer(help="Operate plants, and look at them.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the verb."""
-    app.add_typer(plant, name="plant", short_help="Look at plants: draft a serve.yaml from an OPC UA server.")
+    operate.add_to(plant)
+    app.add_typer(plant, name="plant", short_help="Operate a plant: e-stop, modes; draft a serve.yaml from a server.")
 
 
 @plant.callback()
 def root() -> None:
-    """Look at plants."""
+    """Operate plants, and look at them."""
 
 
 @plant.command("discover")

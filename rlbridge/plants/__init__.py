@@ -3,6 +3,7 @@
 from rlbridge.plants.env import BadAction, PlantEnv, PlantVectorEnv
 from rlbridge.plants.gate import Reason
 from rlbridge.plants.plant import BatchPlant, Plant, PlantLost, PlantRefused, Reading, Signal, SimulatedPlant, Value
+from rlbridge.plants.plant_file import load_plant
 from rlbridge.plants.rules import BadPlant
 from rlbridge.plants.settings import Clock, DeadMan, Gate, Interlock, Task
 from rlbridge.plants.task import Transition
@@ -27,4 +28,5 @@ __all__ = [
     "Task",
     "Transition",
     "Value",
+    "load_plant",
 ]

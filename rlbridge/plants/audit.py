@@ -68,6 +68,16 @@ class AuditLog:
         self._file.close()
 
 
+def first_free(path: Path) -> AuditLog:
+    """The log ``path``, or the first of ``path-2``, ``path-3``, … that nobody holds: simulated plants may be many."""
+    for number in range(1, 10_000):
+        try:
+            return AuditLog(path if number == 1 else path.with_stem(f"{path.stem}-{number}"))
+        except PlantHeld:
+            continue
+    raise PlantHeld(f"{path} and 9,999 like it are all held")
+
+
 def digest(record: dict[str, Any]) -> str:
     """SHA-256 of a record without its own hash; it covers the one before by ``prev``."""
     return hashlib.sha256(_text({key: value for key, value in record.items() if key != "hash"})).hexdigest()

@@ -43,9 +43,10 @@ class Controlled:
         clock: Clock | None,
         folder: Path | None,
         signals: Sequence[Signal] | None,
+        logs: Path | None,
     ) -> None:
         self.clock, self.folder = clock or Clock(), folder or Path.cwd()  # type: ignore[call-arg]
-        self.guard = Guard(plant, gate or Gate(), self.folder, signals)  # type: ignore[call-arg]
+        self.guard = Guard(plant, gate or Gate(), logs or self.folder, signals)  # type: ignore[call-arg]
         self.n = self.guard.n
         names = [signal.name for signal in self.guard.signals if signal.role != "heartbeat"]
         self.task = TaskRules(task or Task(), names, self.folder)  # type: ignore[call-arg]
@@ -135,8 +136,9 @@ class PlantEnv(gymnasium.Env[Any, Any]):
     Args:
         plant: a :class:`~rlbridge.plants.Plant`; one that has ``advance`` is simulated, and stepped in lockstep.
         gate, task, clock: the settings; by default everything is allowed that the signals allow.
-        folder: where the audit, the operator's file and ``task.py`` are; default: the working directory.
+        folder: where ``task.py`` is looked for; default: the working directory.
         signals: instead of the plant's own, with narrower limits.
+        logs: where the audit and the operator's file are; default: ``folder``.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}
@@ -150,9 +152,10 @@ class PlantEnv(gymnasium.Env[Any, Any]):
         clock: Clock | None = None,
         folder: Path | None = None,
         signals: Sequence[Signal] | None = None,
+        logs: Path | None = None,
         render_mode: str | None = None,
     ) -> None:
-        self.controlled = Controlled(plant, gate, task, clock, folder, signals)
+        self.controlled = Controlled(plant, gate, task, clock, folder, signals, logs)
         if self.controlled.n != 1:
             raise BadPlant(f"PlantEnv takes one plant, not a batch of {self.controlled.n}: use PlantVectorEnv")
         self.plant, self.render_mode = plant, render_mode
@@ -244,11 +247,12 @@ class PlantVectorEnv(VectorEnv[Any, Any, Any]):
         clock: Clock | None = None,
         folder: Path | None = None,
         signals: Sequence[Signal] | None = None,
+        logs: Path | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
         if not isinstance(plant, BatchPlant):
             raise BadPlant(f"{type(plant).__name__} is no batch: it needs num_envs, start_rows and advance")
-        self.controlled = Controlled(plant, gate, task, clock, folder, signals)
+        self.controlled = Controlled(plant, gate, task, clock, folder, signals, logs)
         self.num_envs = self.controlled.n
         self.single_observation_space = self.controlled.observation_space
         self.single_action_space = self.controlled.action_space

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlbridge.plants.audit import AuditLog
+from rlbridge.plants.audit import AuditLog, first_free
 from rlbridge.plants.gate import Flags, Numbers, Order, Reason, State, decide
 from rlbridge.plants.operator import OperatorFile, Standing
 from rlbridge.plants.plant import BatchPlant, Plant, PlantLost, PlantRefused, Reading, Signal, SimulatedPlant
@@ -148,7 +148,7 @@ class Guard:
     def _open(self) -> None:
         path = self.gate.audit or ("audit.jsonl" if self.live else None)
         if self.audit is None and path is not None:
-            self.audit = AuditLog(self.folder / path)
+            self.audit = AuditLog(self.folder / path) if self.live else first_free(self.folder / path)
             self._write_down(
                 {"event": "open", "by": self.by, "num_envs": self.n, "read": self._read_names, **describe(self.rules)}
             )

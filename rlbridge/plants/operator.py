@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from rlbridge.plants.settings import MODES
 
 log = logging.getLogger("rlbridge.plants")
@@ -26,6 +28,10 @@ log = logging.getLogger("rlbridge.plants")
 
 class OperatorRefused(PermissionError):
     """The command is not an operator's: the token is missing or wrong."""
+
+
+class NoOperator(ValueError):
+    """The plant has no operator's file; the message says how it gets one."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,11 @@ class OperatorFile:
                 self._seen = now
         except OSError as error:
             self._seen = None
-            return replace(self._standing, estop=f"the operator's file cannot be read: {error}")
+            return replace(
+                self._standing,
+                estop=f"the operator's file cannot be read ({error}); make it with rlbridge plant init "
+                f"{self.path.parent}",
+            )
         return self._standing
 
     def command(self, verb: str, by: str, token: str | None, **arguments: Any) -> None:
@@ -90,17 +100,20 @@ class OperatorFile:
         Raises:
             OperatorRefused: the token is needed and is not the right one. OSError: the file cannot be written.
         """
-        if verb != "estop" and not hmac.compare_digest((token or "").strip().encode(), self._token()):
+        if verb == "estop":
+            self._add({"command": verb, "by": by, **arguments})
+            return
+        if not hmac.compare_digest((token or "").strip().encode(), self._token()):
             raise OperatorRefused(
                 f"{verb!r} needs the operator's token, which is in {self.token_path}; this is another one"
             )
-        self._add({"command": verb, "by": by, **arguments}, sign=verb != "estop")
+        self._add({"command": verb, "by": by, **arguments}, self._token())
 
     def latch(self, when: str) -> None:
         """Note that an interlock has latched."""
-        self._add({"command": "latch", "when": when}, sign=False)
+        self._add({"command": "latch", "when": when})
 
-    def _add(self, line: dict[str, Any], sign: bool) -> None:
+    def _add(self, line: dict[str, Any], token: bytes | None = None) -> None:
         line = {"at": round(time.time(), 6), **line}
         with self.path.open("a+b") as file:
             file.seek(0)
@@ -108,8 +121,8 @@ class OperatorFile:
             if before and not before.endswith(b"\n"):
                 file.write(b"\n")
                 before += b"\n"
-            if sign:
-                line["signature"] = _signature(self._token(), hashlib.sha256(before), line)
+            if token is not None:
+                line["signature"] = _signature(token, hashlib.sha256(before), line)
             file.write(json.dumps(line).encode() + b"\n")
 
     def _token(self) -> bytes:
@@ -117,6 +130,25 @@ class OperatorFile:
         if len(token) < 16:
             raise OSError(f"the token in {self.token_path} has {len(token)} characters, 16 are the least")
         return token
+
+
+def operator_file(place: Path) -> OperatorFile:
+    """The operator's file of the plant in the folder ``place``, or the file itself.
+
+    Raises:
+        NoOperator: there is no serve.yaml, or it names none.
+    """
+    if not place.is_dir():
+        return OperatorFile(place)
+    path = place / "serve.yaml"
+    try:
+        content = yaml.safe_load(path.read_text())
+        name = content["gate"]["operator"]
+    except (OSError, yaml.YAMLError) as error:
+        raise NoOperator(f"cannot read {path}: {error}") from error
+    except (KeyError, TypeError):
+        raise NoOperator(f"{path} names no operator's file: add `operator: operator.jsonl` under gate:") from None
+    return OperatorFile(place / str(name))
 
 
 def _signature(token: bytes, before: Any, line: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from gymnasium.vector import AutoresetMode
 from pydantic import ConfigDict, Field, model_validator
 
@@ -87,14 +88,14 @@ class PlantFactory:
         self.name = file.name or (file.driver or str(file.env).rpartition(":")[2])
         self.batches = file.driver is None and "num_envs" in _parameters(self.make_plant)
 
-    def __call__(self, render_mode: str | None = None, held_by: str = "local") -> PlantEnv:
+    def __call__(self, render_mode: str | None = None, held_by: str = "local", logs: Path | None = None) -> PlantEnv:
         """One environment; ``held_by`` is who acts, for the audit.
 
         Raises:
             BadPlant, ExpressionError, and whatever making the plant raises.
         """
         plant = self.make_plant(**self.file.kwargs)
-        env = PlantEnv(plant, render_mode=render_mode, **self._sections(plant))
+        env = PlantEnv(plant, render_mode=render_mode, logs=logs, **self._sections(plant))
         env.controlled.guard.by = held_by
         return env
 
@@ -112,6 +113,22 @@ class PlantFactory:
         file = self.file
         signals = plant.signals if file.driver else narrowed(plant.signals, file.signals)
         return {"gate": file.gate, "task": file.task, "clock": file.clock, "folder": self.folder, "signals": signals}
+
+
+def load_plant(place: str | Path, logs: str | Path | None = None) -> PlantEnv:
+    """The environment of a plant's serve.yaml, in this process.
+
+    Args:
+        place: the file, or the folder that holds it.
+        logs: where the audit and the operator's file are, if not beside it.
+
+    Raises:
+        BadPlant, ExpressionError, UnknownFactory, pydantic.ValidationError: the file is not a plant's.
+    """
+    path = Path(place)
+    path = path / "serve.yaml" if path.is_dir() else path
+    factory = PlantFactory(PlantFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))), path.parent)
+    return factory(logs=None if logs is None else Path(logs))
 
 
 def narrowed(signals: Sequence[Signal], settings: Mapping[str, SignalSettings]) -> list[Signal]:

@@ -88,7 +88,11 @@ class Gate(Settings):
     readback_tolerance: float = Field(
         0.01, ge=0, le=1, description="A set point that differs by more of its range was changed by somebody else."
     )
-    audit: str | None = Field(None, description="The audit file; on the wall clock audit.jsonl unless given.")
+    audit: str | None = Field(
+        None,
+        description="The audit file; on the wall clock audit.jsonl unless given. Simulated plants "
+        "that are several number theirs: audit-2.jsonl, …",
+    )
     operator: str | None = Field(
         None, description="The operator's file, made by `rlbridge plant init`: mode changes, e-stop, confirmations."
     )

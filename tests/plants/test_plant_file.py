@@ -97,8 +97,15 @@ def test_an_unknown_driver_or_key_is_named(plant_file):
         load_catalog(plant_file("driver: modbus\nendpont: tcp://localhost\n" + signals))
 
 
+def test_every_simulated_plant_has_an_audit_of_its_own(serve, plant_file, tmp_path):
+    envs = rlbridge.make_vec(serve(plant_file(TANK)).urls[0], 3)
+    envs.reset()
+    envs.close()
+    assert {path.name for path in tmp_path.glob("*.jsonl")} == {"audit.jsonl", "audit-2.jsonl", "audit-3.jsonl"}
+
+
 def test_two_sessions_cannot_hold_one_plant(serve, plant_file):
-    url = serve(plant_file(TANK)).urls[0]
+    url = serve(plant_file(TANK.replace(":Tank", ":LiveTank"))).urls[0]
     first, second = rlbridge.make(url), rlbridge.make(url)
     first.reset()
     with pytest.raises(errors.RemoteEnvError, match="another session holds the plant"):

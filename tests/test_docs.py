@@ -18,6 +18,7 @@ PAGES = {
     "docs/quickstart.md": {"serve", "inspect", "train", "evaluate", "python"},
     "docs/policies.md": {"train", "export", "evaluate", "python"},
     "docs/resume.md": {"train", "resume"},
+    "docs/plants.md": {"serve", "train", "plant", "audit", "python"},
 }
 """The pages, and what is at least to be found on each."""
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -18,7 +18,7 @@ from rlbridge.cli.failures import BAD_INPUT
 if TYPE_CHECKING:
     from rlbridge.plants.operator import OperatorFile
 
-Place = Annotated[Path, typer.Argument(help="The folder with the plant's serve.yaml, or its operator's file.")]
+Place = Annotated[Path, typer.Argument(help="The plant's serve.yaml, its folder, or its operator's file.")]
 TokenFile = Annotated[Path | None, typer.Option(help="The operator's token; default: beside the operator's file.")]
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from rlbridge.plants.clock import Period, runner
 from rlbridge.plants.gate import Numbers
 from rlbridge.plants.guard import Guard, Seen, why_of
-from rlbridge.plants.plant import BatchPlant, Plant, Signal
+from rlbridge.plants.plant import BatchPlant, Plant, Signal, SimulatedPlant
+from rlbridge.plants.real_time import RealTime
 from rlbridge.plants.rules import BadPlant
 from rlbridge.plants.settings import Clock, Gate, Task
 from rlbridge.plants.task import TaskRules, Transition
@@ -46,6 +47,10 @@ class Controlled:
         logs: Path | None,
     ) -> None:
         self.clock, self.folder = clock or Clock(), folder or Path.cwd()  # type: ignore[call-arg]
+        if self.clock.real_time and isinstance(plant, SimulatedPlant):
+            if isinstance(plant, BatchPlant):
+                raise BadPlant("clock.real_time is for one plant; a batch can only be simulated in lockstep")
+            plant = RealTime(plant)
         self.guard = Guard(plant, gate or Gate(), logs or self.folder, signals)  # type: ignore[call-arg]
         self.n = self.guard.n
         names = [signal.name for signal in self.guard.signals if signal.role != "heartbeat"]

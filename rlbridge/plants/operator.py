@@ -133,14 +133,14 @@ class OperatorFile:
 
 
 def operator_file(place: Path) -> OperatorFile:
-    """The operator's file of the plant in the folder ``place``, or the file itself.
+    """The operator's file of a plant; ``place`` is its folder, its serve.yaml, or the file itself.
 
     Raises:
         NoOperator: there is no serve.yaml, or it names none.
     """
-    if not place.is_dir():
+    if not place.is_dir() and place.suffix not in (".yaml", ".yml"):
         return OperatorFile(place)
-    path = place / "serve.yaml"
+    path = place / "serve.yaml" if place.is_dir() else place
     try:
         content = yaml.safe_load(path.read_text())
         name = content["gate"]["operator"]
@@ -148,7 +148,7 @@ def operator_file(place: Path) -> OperatorFile:
         raise NoOperator(f"cannot read {path}: {error}") from error
     except (KeyError, TypeError):
         raise NoOperator(f"{path} names no operator's file: add `operator: operator.jsonl` under gate:") from None
-    return OperatorFile(place / str(name))
+    return OperatorFile(path.parent / str(name))
 
 
 def _signature(token: bytes, before: Any, line: dict[str, Any]) -> str:

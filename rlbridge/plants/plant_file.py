@@ -86,7 +86,7 @@ class PlantFactory:
         self.file, self.folder = file, folder
         self.make_plant = _driver(file, folder) if file.driver is not None else resolve_factory(str(file.env), folder)
         self.name = file.name or (file.driver or str(file.env).rpartition(":")[2])
-        self.batches = file.driver is None and "num_envs" in _parameters(self.make_plant)
+        self.batches = file.driver is None and not file.clock.real_time and "num_envs" in _parameters(self.make_plant)
 
     def __call__(self, render_mode: str | None = None, held_by: str = "local", logs: Path | None = None) -> PlantEnv:
         """One environment; ``held_by`` is who acts, for the audit.

@@ -102,6 +102,9 @@ class Clock(Settings):
     """Time. A simulated plant advances by ``period`` in each step; others are read so often on the wall clock."""
 
     period: Period = 1.0
+    real_time: bool = Field(
+        False, description="Let a simulated plant run on the wall clock, as a live one would: a rehearsal."
+    )
     on_miss: Literal["hold", "safe"] = Field("hold", description="No action in a period: hold, or go to the safe one.")
     patience: Duration = Field(10.0, description="How much longer than the period a step may wait for the plant.")
     start_within: Duration = Field(600.0, description="How long the plant's start may take.")

@@ -14,7 +14,7 @@ from rlbridge.plants import Clock, DeadMan, Gate, Interlock, PlantEnv, PlantLost
 from rlbridge.plants.clock import PlantTimeout
 from rlbridge.plants.operator import OperatorFile, OperatorRefused
 from rlbridge.plants.replay import verify
-from tests.plants.tanks import SIGNALS, LiveTank
+from tests.plants.tanks import SIGNALS, LiveTank, Tank
 
 SAFE = {"valve": 0.0, "pump": -1.0}
 FAST = Clock(period=0.02)
@@ -302,3 +302,14 @@ def test_without_the_operators_file_the_plant_does_not_run(live, desk):
     until(lambda: plant.written and plant.written[-1] == SAFE)
     with pytest.raises(PlantRefused, match="operator's file cannot be read"):
         env.reset()
+
+
+def test_a_simulator_can_rehearse_being_live(live):
+    env, plant = live(Tank(), clock=Clock(period=0.02, real_time=True))
+    observation, _ = env.reset()
+    env.step(MIDDLE)
+    until(lambda: plant.level > observation[0] + 0.001)  # nobody advances it
+    level = plant.level
+    observation, info = env.reset()  # taken over as it runs
+    assert observation[0] >= np.float32(level)
+    assert info["applied"].tolist() == [0.5, 0.5]

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,7 @@ class AuditLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = threading.Lock()
         self._file = path.open("a+b")
         try:
             _lock(self._file.fileno(), path)
@@ -55,13 +57,19 @@ class AuditLog:
             self._file.close()
             raise
 
-    def append(self, record: dict[str, Any]) -> None:
-        """Write one line; adds ``n`` (its number), ``at`` (UTC, in seconds since the epoch), ``prev`` and ``hash``."""
-        line = {"n": self.count, "at": round(time.time(), 6), **record, "prev": self.head}
-        self.head = line["hash"] = digest(line)
-        self._file.write(_text(line) + b"\n")
-        self._file.flush()
-        self.count += 1
+    def append(self, record: dict[str, Any]) -> int:
+        """Write one line; adds ``n`` (its number), ``at`` (UTC, in seconds since the epoch), ``prev`` and ``hash``.
+
+        Any thread may call. Returns the line's number.
+        """
+        with self._lock:
+            number = self.count
+            line = {"n": number, "at": round(time.time(), 6), **record, "prev": self.head}
+            line["hash"] = digest(line)
+            self._file.write(_text(line) + b"\n")
+            self._file.flush()
+            self.head, self.count = line["hash"], number + 1
+            return number
 
     def close(self) -> None:
         """Let go of the file."""

@@ -91,7 +91,8 @@ class Controlled:
     def observation(self, seen: Seen) -> Observation:
         """[N, S] of float32."""
         if self.task.observe_applied:
-            return np.concatenate([seen.observed, self.guard.state.applied], axis=1).astype(np.float32)
+            points = np.column_stack([seen.values[name] for name in self.guard.rules.names])
+            return np.concatenate([seen.observed, points], axis=1).astype(np.float32)
         return seen.observed.astype(np.float32)
 
     def judged(self, period: Period, single: bool) -> tuple[Numbers, NDArray[np.bool_]]:
@@ -217,8 +218,8 @@ class PlantEnv(gymnasium.Env[Any, Any]):
         }
         if applied.reasons.any():
             info["why"] = why_of(applied.reasons[0], guard.rules.names)
-        if guard.quality.bad.any():
-            info["bad"] = guard.quality.names_of_bad(0)
+        if period.after.bad.any():
+            info["bad"] = guard.names_of_bad(period.after, 0)
         return info
 
     def render(self) -> Any:
@@ -322,7 +323,7 @@ class PlantVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _infos(self, period: Period) -> dict[str, Any]:
         everybody = np.ones(self.num_envs, np.bool_)
-        applied, bad = period.applied, self.controlled.guard.quality.bad.any(axis=1)
+        applied, bad = period.applied, period.after.bad.any(axis=1)
         infos: dict[str, Any] = {"applied": applied.applied, "decided": applied.decided, "reasons": applied.reasons}
         infos |= {f"_{name}": everybody for name in list(infos)}
         return infos | ({"held": bad, "_held": bad} if bad.any() else {})

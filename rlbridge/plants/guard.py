@@ -31,12 +31,14 @@ class Seen:
     Attributes:
         values: by name, [N] each: what is read, and the actions' set points.
         observed: [N, S] the observations, never NaN once the plant has started.
+        bad: [N, R] of everything that is read, what is held and not fresh.
         failed: [N] rows with something bad for longer than it may be held.
         time: of the reading, on the plant's clock.
     """
 
     values: dict[str, Numbers]
     observed: Numbers
+    bad: Flags
     failed: Flags
     time: float
 
@@ -115,8 +117,9 @@ class Guard:
         self.quality.forget(rows)
         self.state = State(self.state.applied, np.where(rows[:, None], self._latched(), self.state.engaged))
         unknown = self._take_over(rows, now)
-        if self.seen.failed.any():
-            bad = self.quality.names_of_bad(int(np.argmax(self.seen.failed)))
+        failed = self.seen.failed & rows
+        if failed.any():
+            bad = self.names_of_bad(self.seen, int(np.argmax(failed)))
             raise PlantRefused(f"the plant cannot start: {', '.join(bad)} cannot be read, or only outside its range")
         self.started = True
         self._write_down(
@@ -182,7 +185,7 @@ class Guard:
         self._told = told
         points = np.where(np.isnan(told), self.state.applied, told)
         values.update((name, points[:, j]) for j, name in enumerate(self.rules.names))
-        self.seen = Seen(values, self.quality.values[:, self._observed], failed, float(reading.time))
+        self.seen = Seen(values, self.quality.values[:, self._observed], self.quality.bad, failed, float(reading.time))
         return self.seen
 
     def act(self, order: NDArray[np.int8], requested: Numbers, dt: float, why: int = 0) -> Applied:
@@ -219,6 +222,10 @@ class Guard:
         self._keep_latches(base.engaged, state.engaged)
         self.state = state if writes else State(base.applied, state.engaged)
         return result
+
+    def names_of_bad(self, seen: Seen, row: int) -> list[str]:
+        """The signals whose last good value is shown in this row."""
+        return [name for name, bad in zip(self._read_names, seen.bad[row], strict=True) if bad]
 
     def beat(self) -> None:
         """Toggle the heartbeat, if there is one and the mode allows writing."""
@@ -333,7 +340,6 @@ class Guard:
     ) -> int:
         if self.audit is None:
             return -1
-        number = self.audit.count
         record: dict[str, Any] = {"event": "act", "by": self.by, "mode": self.mode, "dt": dt}
         if order.any():
             record["order"] = order.tolist()
@@ -345,8 +351,7 @@ class Guard:
         why = why_of(result.reasons[0], self.rules.names) if self.n == 1 else result.reasons.tolist()
         if result.reasons.any():
             record["why"] = why
-        self._write_down(record)
-        return number
+        return self.audit.append(record)
 
     def _write_down(self, record: dict[str, Any]) -> None:
         if self.audit is not None:

@@ -59,7 +59,3 @@ class Quality:
         self._good_at[good] = now
         failed: Flags = np.any((now - self._good_at) > self._hold, axis=1)
         return failed
-
-    def names_of_bad(self, row: int) -> list[str]:
-        """The signals whose last value is held in this row."""
-        return [signal.name for signal, bad in zip(self.signals, self.bad[row], strict=True) if bad]

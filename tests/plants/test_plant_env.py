@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -252,6 +254,33 @@ def test_rows_end_and_begin_again_by_themselves():
     assert (observation[fresh, 0] <= 6).all()
     assert not (ended | truncated)[fresh].any()
     assert (rewards[fresh] == 0).all()
+
+
+def test_a_row_whose_reading_is_bad_ends_alone():
+    plant = Tanks(3)
+    envs = PlantVectorEnv(plant, autoreset_mode="SameStep")
+    envs.reset(seed=0)
+    read, broken = plant.read, np.array([False, True, False])
+
+    def partly():
+        reading = read()
+        return dataclasses.replace(
+            reading, values={**reading.values, "level": np.where(broken, np.nan, reading.values["level"])}
+        )
+
+    plant.read = partly
+    with pytest.raises(PlantRefused, match="level cannot be read"):  # the row cannot begin anew either
+        envs.step(np.zeros((3, 2), np.float32))
+    envs = PlantVectorEnv(plant, autoreset_mode="Disabled")
+    plant.read = read
+    envs.reset(seed=0)
+    plant.read = partly
+    _, _, terminated, truncated, infos = envs.step(np.tile(act(0.5, 0.5), (3, 1)))
+    assert truncated.tolist() == infos["held"].tolist() == broken.tolist()
+    assert not terminated.any()
+    assert plant.points["pump"].tolist() == [0.5, -1.0, 0.5]  # that row is safe, the others go on
+    observations, _ = envs.reset(options={"reset_mask": ~broken})  # the others may begin anew meanwhile
+    assert np.isfinite(observations).all()
 
 
 def test_one_plant_is_no_batch():

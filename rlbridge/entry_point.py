@@ -1,6 +1,7 @@
 """Turn an environment's name into the callable that makes it: the one notion of "factory" both halves share.
 
-A name is a Gymnasium id (``CartPole-v1``, ``package:Id-v0``), ``module:factory``, or ``file.py:factory``.
+A name is a Gymnasium id (``CartPole-v1``, ``package:Id-v0``), ``module:factory``, or ``file.py:factory``;
+``gym:CartPole-v1`` is the one of OpenAI's Gym, where that is installed.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ def resolve_factory(name: str, folder: Path | None = None) -> Factory:
         raise UnknownFactory(f"{name!r}: no module {error.name!r}. Is it installed here, or on PYTHONPATH?") from error
     if hasattr(module, attribute):
         return _attribute(module, attribute, name)
+    if module_name == "gym":  # OpenAI's, whose ids are not Gymnasium's even where they read the same
+        return functools.partial(module.make, attribute)
     # Gymnasium's own "module:Id-v0": the import registered the id.
     return _gymnasium_factory(attribute) if attribute in gymnasium.registry else _attribute(module, attribute, name)
 

@@ -9,10 +9,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from rlbridge.gymnasium_versions import AutoresetMode, VectorEnv
 from rlbridge.plants.clock import Period, runner
 from rlbridge.plants.gate import Numbers
 from rlbridge.plants.guard import Guard, Seen, why_of

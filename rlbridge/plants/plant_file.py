@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from gymnasium.vector import AutoresetMode
 from pydantic import ConfigDict, Field, model_validator
 
 from rlbridge.entry_point import UnknownFactory, resolve_factory
+from rlbridge.gymnasium_versions import AutoresetMode
 from rlbridge.plants.drivers import driver_settings, load_driver
 from rlbridge.plants.env import PlantEnv, PlantVectorEnv
 from rlbridge.plants.plant import Plant, Signal

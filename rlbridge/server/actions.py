@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from gymnasium import spaces
 
+from rlbridge.gymnasium_versions import multi_discrete_start
 from rlbridge.wire import BlockCodec
 from rlbridge.wire.blocks import FixedLeaf, VariableLeaf
 from rlbridge.wire.errors import InvalidAction, WireError
@@ -152,7 +153,8 @@ def _limits(leaf: FixedLeaf) -> tuple[Any, Any]:
     if isinstance(space, spaces.Discrete):
         return space.start, space.start + space.n - 1
     if isinstance(space, spaces.MultiDiscrete):
-        return space.start, space.start + space.nvec - 1
+        start = multi_discrete_start(space)
+        return start, start + space.nvec - 1
     if isinstance(space, spaces.MultiBinary):
         return 0, 1
     assert isinstance(space, spaces.Box)

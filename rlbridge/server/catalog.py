@@ -11,15 +11,16 @@ from typing import Any, Literal, TypeVar
 
 import gymnasium
 import yaml
-from gymnasium.vector import AutoresetMode
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rlbridge.entry_point import Factory, UnknownFactory, resolve_factory
+from rlbridge.gymnasium_versions import AutoresetMode, needs_modern
 from rlbridge.plants.plant_file import SECTIONS, PlantFactory, PlantFile
 from rlbridge.server.actions import ActionBounds
 from rlbridge.server.environment import Environment
 from rlbridge.server.failure import FAILURES, close_quietly
 from rlbridge.server.native import NativeBatch
+from rlbridge.server.old_gym import modern
 from rlbridge.server.one_thread import OnOneThread
 from rlbridge.server.rows import EnvironmentRows
 from rlbridge.server.single import SingleEnvironment
@@ -95,7 +96,7 @@ class Offer:
                 raise Unsupported(f"environment {self.name!r} takes no render_mode")
             kwargs["render_mode"] = render_mode
         try:
-            return factory(**kwargs, **more)
+            return modern(factory(**kwargs, **more))
         except FAILURES as error:
             raise RemoteEnvError(f"making environment {self.name!r} raised {type(error).__name__}: {error}") from error
 
@@ -252,6 +253,8 @@ def _plant_offer(file: PlantFile, folder: Path) -> Offer:
 
 def _offer(entry: EnvironmentFile, folder: Path, bounds: ActionBounds | None) -> Offer:
     make_batch = None
+    if entry.vector is not None or entry.vectorization == "native":
+        needs_modern(f"{entry.env!r}: a native batch")
     if entry.vector is not None:
         make_batch = resolve_factory(entry.vector, folder)
     elif entry.vectorization == "native":

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from gymnasium.vector import AutoresetMode
-
+from rlbridge.gymnasium_versions import AutoresetMode
 from rlbridge.wire import BlockCodec
 
 

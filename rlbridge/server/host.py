@@ -15,8 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
-from gymnasium.vector import AutoresetMode
-
+from rlbridge.gymnasium_versions import AutoresetMode
 from rlbridge.server.callers import Callers
 from rlbridge.server.catalog import Offer
 from rlbridge.server.environment import Environment

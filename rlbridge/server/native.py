@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
 
+from rlbridge.gymnasium_versions import AutoresetMode, VectorEnv
 from rlbridge.server.actions import ActionBounds, ActionReader
 from rlbridge.server.environment import Outcome, ResetCommand
 from rlbridge.server.failure import FAILURES, checked_info, close_quietly, environment_failure

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from gymnasium.vector import AutoresetMode
-
+from rlbridge.gymnasium_versions import AutoresetMode
 from rlbridge.server.environment import Environment, Outcome, ResetCommand
 
 

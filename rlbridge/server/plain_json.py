@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from rlbridge.gymnasium_versions import OneOf, multi_discrete_start
 from rlbridge.wire import BlockCodec
 from rlbridge.wire.errors import WireError
 from rlbridge.wire.spaces import AnySpace
@@ -54,7 +55,7 @@ def sample_to_json(space: AnySpace, sample: Any) -> Any:
         return [sample_to_json(*pair) for pair in zip(space.spaces, sample, strict=True)]
     if isinstance(space, spaces.Dict):
         return {str(key): sample_to_json(inner, sample[key]) for key, inner in space.spaces.items()}
-    if isinstance(space, spaces.OneOf):
+    if isinstance(space, OneOf):
         index, value = sample
         return {"index": int(index), "value": sample_to_json(space.spaces[int(index)], value)}
     if isinstance(space, spaces.Sequence):
@@ -92,7 +93,7 @@ def sample_from_json(space: AnySpace, value: Any, path: str = "") -> Any:
     if isinstance(space, spaces.Dict):
         given = _object(value, {str(key) for key in space.spaces}, path)
         return {key: sample_from_json(inner, given[str(key)], f"{path}/{key}") for key, inner in space.spaces.items()}
-    if isinstance(space, spaces.OneOf):
+    if isinstance(space, OneOf):
         given = _object(value, {"index", "value"}, path)
         index = given["index"]
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(space.spaces):
@@ -172,13 +173,13 @@ def space_to_json(space: AnySpace) -> dict[str, Any]:
     elif isinstance(space, spaces.Discrete):
         described |= {"n": int(space.n), "start": int(space.start)}
     elif isinstance(space, spaces.MultiDiscrete):
-        described |= {"nvec": space.nvec.tolist(), "start": space.start.tolist()}
+        described |= {"nvec": space.nvec.tolist(), "start": multi_discrete_start(space).tolist()}
     elif isinstance(space, spaces.MultiBinary):
         described |= {"shape": list(space.shape)}
     elif isinstance(space, spaces.Text):
         described |= {"min_length": space.min_length, "max_length": space.max_length}
         described |= {"characters": "".join(space.character_list)}
-    elif isinstance(space, (spaces.Tuple, spaces.OneOf)):
+    elif isinstance(space, (spaces.Tuple, OneOf)):
         described |= {"spaces": [space_to_json(inner) for inner in space.spaces]}
     elif isinstance(space, spaces.Dict):
         described |= {"spaces": {str(key): space_to_json(inner) for key, inner in space.spaces.items()}}

@@ -12,8 +12,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode
 
+from rlbridge.gymnasium_versions import AutoresetMode
 from rlbridge.server.actions import ActionBounds, ActionReader
 from rlbridge.server.environment import Outcome, ResetCommand
 from rlbridge.server.failure import (

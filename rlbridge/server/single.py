@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
-from gymnasium.vector import AutoresetMode
 
+from rlbridge.gymnasium_versions import AutoresetMode
 from rlbridge.server.actions import ActionBounds, ActionReader
 from rlbridge.server.environment import Outcome, ResetCommand
 from rlbridge.server.failure import FAILURES, checked_info, checked_reward, close_quietly, environment_failure

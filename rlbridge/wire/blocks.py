@@ -17,6 +17,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from gymnasium import spaces
 
+from rlbridge.gymnasium_versions import OneOf
 from rlbridge.v1 import spaces_pb2
 from rlbridge.wire.errors import WireError
 from rlbridge.wire.spaces import AnySpace
@@ -360,7 +361,7 @@ def _encode_sample(space: AnySpace, value: Any) -> spaces_pb2.Sample:
         sample.items.samples.extend(_encode_sample(space.feature_space, item) for item in value)
     elif isinstance(space, spaces.Graph):
         _fill_graph(sample.graph, space, value)
-    elif isinstance(space, spaces.OneOf):
+    elif isinstance(space, OneOf):
         index = _one_of_index(space, value)
         sample.one_of.index = index
         sample.one_of.sample.CopyFrom(_encode_sample(space.spaces[index], value[1]))
@@ -369,7 +370,7 @@ def _encode_sample(space: AnySpace, value: Any) -> spaces_pb2.Sample:
     return sample
 
 
-def _one_of_index(space: spaces.OneOf[Any], value: Any) -> int:
+def _one_of_index(space: OneOf[Any], value: Any) -> int:
     if isinstance(value, (tuple, list)) and len(value) == 2:
         with contextlib.suppress(TypeError):
             index = operator.index(value[0])
@@ -422,7 +423,7 @@ def _decode_sample(space: AnySpace, sample: spaces_pb2.Sample, copy: bool) -> An
         return tuple(_decode_sample(space.feature_space, item, copy) for item in sample.items.samples)
     if isinstance(space, spaces.Graph) and kind == "graph":
         return _decode_graph(space, sample.graph, copy)
-    if isinstance(space, spaces.OneOf) and kind == "one_of":
+    if isinstance(space, OneOf) and kind == "one_of":
         index = sample.one_of.index
         if index >= len(space.spaces):
             raise WireError(f"index {index} where there are {len(space.spaces)} spaces")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from rlbridge.gymnasium_versions import OneOf, multi_discrete_start
 from rlbridge.v1 import spaces_pb2
 from rlbridge.wire.errors import WireError, utf8
 from rlbridge.wire.tensors import (
@@ -61,7 +62,7 @@ def _fill(message: spaces_pb2.Space, space: AnySpace, depth: int) -> None:
         message.discrete.n, message.discrete.start = int(space.n), int(space.start)
     elif isinstance(space, spaces.MultiDiscrete):
         message.multi_discrete.nvec.CopyFrom(encode_tensor(space.nvec.astype(space.dtype)))
-        message.multi_discrete.start.CopyFrom(encode_tensor(space.start.astype(space.dtype)))
+        message.multi_discrete.start.CopyFrom(encode_tensor(multi_discrete_start(space).astype(space.dtype)))
     elif isinstance(space, spaces.MultiBinary):
         message.multi_binary.shape.extend(space.shape)
         message.multi_binary.flat = not isinstance(space.n, tuple)
@@ -81,7 +82,7 @@ def _fill(message: spaces_pb2.Space, space: AnySpace, depth: int) -> None:
         _fill(message.graph.node_space, space.node_space, depth + 1)
         if space.edge_space is not None:
             _fill(message.graph.edge_space, space.edge_space, depth + 1)
-    elif isinstance(space, spaces.OneOf):
+    elif isinstance(space, OneOf):
         for subspace in space.spaces:
             _fill(message.one_of.spaces.add(), subspace, depth + 1)
     else:
@@ -169,7 +170,7 @@ class _Reader:
             edge_space = self.read(graph.edge_space, depth + 1, 2 * copies) if graph.HasField("edge_space") else None
             return spaces.Graph(node_space, edge_space)
         if kind == "one_of":
-            return spaces.OneOf([self.read(subspace, depth + 1, copies) for subspace in message.one_of.spaces])
+            return OneOf([self.read(subspace, depth + 1, copies) for subspace in message.one_of.spaces])
         raise WireError("a space has no kind; the peer may speak a newer protocol")
 
     def _box(self, message: spaces_pb2.BoxSpace, copies: int) -> spaces.Box:

@@ -12,6 +12,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from rlbridge.learn import env_state
+from rlbridge.learn.gate_counts import GateCounts
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.rollout import Rollout
 from rlbridge.learn.seeds import Seeds
@@ -40,6 +41,7 @@ class StepCollector:
     Attributes:
         transitions: real transitions handed out so far, all environments together.
         dropped: rows so far that came with ``infos["bridge_valid"]`` false.
+        gates: what plants' gates said since it was last taken.
         episodes: those that finished since :meth:`take_episodes`.
         observation: the encoded observations ``[N, *shape]`` to act on next; None before a reset. Setting it to None
             ends the episodes there are: the next collection begins new ones, seeded by the transitions so far.
@@ -55,6 +57,7 @@ class StepCollector:
         self.next_step_mode = mode == AutoresetMode.NEXT_STEP
         self.transitions = 0
         self.dropped = 0
+        self.gates = GateCounts()
         self.episodes: list[Episode] = []
         self.observation: NDArray[Any] | None = None
         self._sent: NDArray[Any] | None = None
@@ -183,6 +186,7 @@ class StepCollector:
             final = self._final(infos, np.flatnonzero(ended & valid), at)
         # From here on nothing is refused any more: only what is handed out counts.
         self.transitions, self.dropped = transitions, self.dropped + dropped
+        self.gates.add(infos, valid)
         self.returns += reward
         self.lengths += valid
         if ended.any():

@@ -273,6 +273,7 @@ class Trainer:
                 "time/fps": fps,
                 "time/total_steps": float(self.steps),
                 "rollout/dropped": float(self.collector.dropped),
+                **self.collector.gates.take(),
                 **bridge,
                 **update,
             }

@@ -135,7 +135,8 @@ class PlantEnv(gymnasium.Env[Any, Any]):
     limited, not refused.
 
     ``info`` has ``applied`` [A] and ``decided`` [A] (float64; they differ where the mode forbids writing), ``reasons``
-    [A] (int64, bits of :class:`~rlbridge.plants.gate.Reason`), and, only where there is something to say, ``why`` (the
+    [A] (int64, bits of :class:`~rlbridge.plants.gate.Reason`), ``corrected`` (whether ``decided`` is not what was asked
+    for) and, only where there is something to say, ``why`` (the
     reasons in words, by action) and ``bad`` (the signals whose last good value is shown). On the wall clock also
     ``jitter``, ``observation_age`` [s] and ``deadline_misses``.
 
@@ -214,6 +215,7 @@ class PlantEnv(gymnasium.Env[Any, Any]):
             "applied": applied.applied[0],
             "decided": applied.decided[0],
             "reasons": applied.reasons[0],
+            "corrected": bool((applied.decided != applied.requested).any()),
             **period.timing,
         }
         if applied.reasons.any():
@@ -235,7 +237,8 @@ class PlantEnv(gymnasium.Env[Any, Any]):
 class PlantVectorEnv(VectorEnv[Any, Any, Any]):
     """N simulated plants that are one object, behind one gate; see :class:`PlantEnv`.
 
-    Infos have ``applied``, ``decided`` [N, A] and ``reasons`` [N, A]; where a row's reading is bad, ``held`` [N].
+    Infos have ``applied``, ``decided`` and ``reasons`` [N, A] and ``corrected`` [N]; where a row's reading is bad, also
+    ``held`` [N].
 
     Args:
         plant: a :class:`~rlbridge.plants.BatchPlant`.
@@ -325,6 +328,7 @@ class PlantVectorEnv(VectorEnv[Any, Any, Any]):
         everybody = np.ones(self.num_envs, np.bool_)
         applied, bad = period.applied, period.after.bad.any(axis=1)
         infos: dict[str, Any] = {"applied": applied.applied, "decided": applied.decided, "reasons": applied.reasons}
+        infos["corrected"] = (applied.decided != applied.requested).any(axis=1)
         infos |= {f"_{name}": everybody for name in list(infos)}
         return infos | ({"held": bad, "_held": bad} if bad.any() else {})
 

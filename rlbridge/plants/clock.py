@@ -225,7 +225,11 @@ class WallClock:
 
     def _start(self, seeds: Sequence[int | None], options: Mapping[str, Any], rows: Flags) -> Seen:
         self._running, self._error = False, None
-        seen = self.guard.start(seeds, options, rows, time.monotonic())
+        try:
+            seen = self.guard.start(seeds, options, rows, time.monotonic())
+        except BaseException:
+            self.guard.stop("not started")  # it may still run from the episode before
+            raise
         self._running, self._tripped, self._resting, self._misses = True, False, False, 0
         self._ramping_since = None
         self._read_at = self._fresh_at = self._wrote_at = time.monotonic()

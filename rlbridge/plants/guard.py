@@ -78,7 +78,7 @@ class Guard:
         self.n: int = plant.num_envs if isinstance(plant, BatchPlant) else 1
         self.live = not isinstance(plant, SimulatedPlant)
         read = [signal for signal in self.signals if signal.role in ("observation", "monitor")]
-        self.quality = Quality(read, self.n, gate.max_age if self.live else None)
+        self.quality = Quality(read, self.n, gate.frozen_after if self.live else None)
         self._observed = [j for j, signal in enumerate(read) if signal.role == "observation"]
         self._read_names = [signal.name for signal in read]
         self._heartbeats = [signal.name for signal in self.signals if signal.role == "heartbeat"]
@@ -206,21 +206,23 @@ class Guard:
             confirmed = self._take_confirmed()
             if confirmed is not None:
                 writes, requested = True, confirmed
+                order = np.where(order < Order.TRIP, Order.ACT, order).astype(np.int8)
         state, reasons = decide(self.rules, base, order, requested, self.seen.values, dt)
         if why:
             reasons |= why
         if moved is not None:
             reasons |= np.where(moved, np.int64(Reason.READBACK), 0)
-        if writes:
-            self._write(state.applied)
-        else:
+        if not writes:
             reasons |= Reason.UNWRITTEN
         result = Applied(asked, state.applied if writes else base.applied, state.applied, reasons)
-        number = self._note(order, requested, base, result, writes, dt)
-        if self.mode == "advise" and not writes:
+        failure = self._written(state.applied) if writes else None
+        number = self._note(order, requested, base, result, writes, dt, failure)
+        if self.mode == "advise" and not writes and not order.any():
             self._advise(number, requested)
         self._keep_latches(base.engaged, state.engaged)
-        self.state = state if writes else State(base.applied, state.engaged)
+        self.state = state if writes and failure is None else State(base.applied, state.engaged)
+        if failure is not None:
+            raise failure
         return result
 
     def names_of_bad(self, seen: Seen, row: int) -> list[str]:
@@ -277,13 +279,17 @@ class Guard:
         base = State(np.where(differs, inside, applied), self.state.engaged)
         return base, differs if self.mode == "active" else None
 
-    def _write(self, applied: Numbers) -> None:
+    def _written(self, applied: Numbers) -> Exception | None:
+        """Write; an exception is returned, so that it is noted down before it ends everything."""
         columns = applied.T
-        self.plant.write(
-            {name: columns[j] if self.batch else float(columns[j, 0]) for j, name in enumerate(self.rules.names)}
-        )
+        commands = {name: columns[j] if self.batch else float(columns[j, 0]) for j, name in enumerate(self.rules.names)}
+        try:
+            self.plant.write(commands)
+        except Exception as error:
+            return error
         # Until the next reading this is what stands there.
         self._told = np.where(np.isnan(self._told), self._told, applied)
+        return None
 
     def _obey(self) -> None:
         """Look at the operator's file."""
@@ -336,7 +342,14 @@ class Guard:
         return self._advice.pop(number, None)
 
     def _note(
-        self, order: NDArray[np.int8], requested: Numbers, base: State, result: Applied, writes: bool, dt: float
+        self,
+        order: NDArray[np.int8],
+        requested: Numbers,
+        base: State,
+        result: Applied,
+        writes: bool,
+        dt: float,
+        failure: Exception | None,
     ) -> int:
         if self.audit is None:
             return -1
@@ -351,6 +364,8 @@ class Guard:
         why = why_of(result.reasons[0], self.rules.names) if self.n == 1 else result.reasons.tolist()
         if result.reasons.any():
             record["why"] = why
+        if failure is not None:
+            record["write_failed"] = f"{type(failure).__name__}: {failure}"[:500]
         return self.audit.append(record)
 
     def _write_down(self, record: dict[str, Any]) -> None:
@@ -361,7 +376,9 @@ class Guard:
         return {name: self._plain(rows[:, j]) for j, name in enumerate(self.rules.names)}
 
     def _plain(self, column: Numbers) -> Any:
-        return float(column[0]) if self.n == 1 else column.tolist()
+        """As JSON, which has no NaN: what was never read is null."""
+        plain = [None if np.isnan(value) else value for value in column.tolist()]
+        return plain[0] if self.n == 1 else plain
 
 
 def why_of(reasons: NDArray[np.int64], names: Sequence[str]) -> dict[str, list[str]]:

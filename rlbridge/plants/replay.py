@@ -91,7 +91,8 @@ class _Replay:
             raise AuditBroken(f"{self.path}, line {record['n'] + 1}: it was written in mode {record['mode']}")
         self.decisions += 1
         self.written += writes
-        self.state = after if writes else State(base.applied, after.engaged)
+        in_force = writes and "write_failed" not in record
+        self.state = after if in_force else State(base.applied, after.engaged)
 
     def _rows(self, named: dict[str, Any]) -> Numbers:
         columns = [np.broadcast_to(np.asarray(named[name], np.float64), (self.n,)) for name in self.rules.names]

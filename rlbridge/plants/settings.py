@@ -81,6 +81,9 @@ class Gate(Settings):
     safe_action: dict[str, Number] = Field(default_factory=dict, description="Overrides the plant's own.")
     interlocks: tuple[Interlock, ...] = ()
     max_age: Period | None = Field(None, description="An action is refused if the observation it answers is older.")
+    frozen_after: Period | None = Field(
+        None, description="On the wall clock, all readings are bad once their own time has stood still for so long."
+    )
     dead_man: DeadMan = DeadMan()  # type: ignore[call-arg]
     penalty: float = Field(
         0.0, ge=0, description="Off the reward: times the mean correction of the actions, as a part of their ranges."

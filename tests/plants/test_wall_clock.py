@@ -147,7 +147,7 @@ def test_a_plant_that_fails_is_made_safe_and_the_client_is_told(live):
     env.step(MIDDLE)
 
 
-def test_a_write_that_fails_is_told_at_once(live):
+def test_a_write_that_fails_is_told_at_once(live, tmp_path):
     env, plant = live()
     env.reset()
     write, failures = plant.write, iter([OSError("the output card is broken")])
@@ -161,6 +161,19 @@ def test_a_write_that_fails_is_told_at_once(live):
     with pytest.raises(OSError, match="the output card is broken"):
         env.step(MIDDLE)
     assert plant.written == [SAFE]
+    env.close()
+    assert '"write_failed":"OSError: the output card is broken"' in (tmp_path / "audit.jsonl").read_text()
+    verify(tmp_path / "audit.jsonl")
+
+
+def test_a_plant_that_does_not_start_again_is_left_safe(live):
+    env, plant = live()
+    env.reset()
+    env.step(MIDDLE)
+    plant.bad = frozenset({"level"})
+    with pytest.raises(PlantRefused, match="level cannot be read"):
+        env.reset()
+    assert plant.written[-1] == SAFE
 
 
 def test_a_lost_connection_is_ridden_out_as_long_as_readings_may_be_held(live):
@@ -181,7 +194,7 @@ def test_a_lost_connection_is_ridden_out_as_long_as_readings_may_be_held(live):
 
 
 def test_a_clock_of_the_plant_that_stands_still_makes_all_readings_bad(live):
-    env, plant = live(max_age=0.5)
+    env, plant = live(frozen_after=0.5)
     env.reset()
     plant.time = 1.0
     end = time.monotonic() + 20
@@ -270,7 +283,7 @@ def test_advice_is_applied_when_a_person_confirms_it(live, desk, tmp_path):
     assert plant.written == []
     advice = next(record for record in acts(tmp_path) if record["requested"]["pump"] == 1.5)
     desk.command("confirm", "anna", token(desk), advice=advice["n"])
-    env.step(np.array([0.5, -0.3], np.float32))
+    until(lambda: plant.written)  # it needs no further action
     assert plant.written == [{"valve": 0.5, "pump": 1.5}]
     env.step(np.array([0.5, -0.3], np.float32))
     assert len(plant.written) == 1  # once

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from rlbridge.cli import audit, check, config, doctor, evaluate, export, inspect, new, plant, resume, serve, train
+from rlbridge.cli import (
+    audit,
+    check,
+    config,
+    doctor,
+    evaluate,
+    export,
+    inspect,
+    new,
+    plant,
+    recording,
+    resume,
+    serve,
+    train,
+)
 from rlbridge.cli.failures import EXIT_CODES
 from rlbridge.version import __version__
 
@@ -27,6 +41,7 @@ evaluate.add_to(app)
 export.add_to(app)
 config.add_to(app)
 plant.add_to(app)
+recording.add_to(app)
 audit.add_to(app)
 new.add_to(app)
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from enum import Enum
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -75,6 +76,9 @@ def serve(
     metrics: Annotated[
         bool, typer.Option("--metrics", help="Tell Prometheus at /metrics of the http:// binds what happens here.")
     ] = False,
+    record: Annotated[
+        Path | None, typer.Option(help="A folder; every session leaves a recording in a folder of its own in there.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log sessions as they open and close.")] = False,
 ) -> None:
     """Serve an environment to trainers in other processes, on other machines.
@@ -121,6 +125,7 @@ def serve(
             tls=ServerTls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None,
             insecure=insecure,
             metrics=metrics,
+            record=record,
         )
 
     def on_signal(number: int, frame: FrameType | None) -> None:

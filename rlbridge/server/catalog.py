@@ -16,12 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rlbridge.entry_point import Factory, UnknownFactory, resolve_factory
 from rlbridge.gymnasium_versions import AutoresetMode, needs_modern
 from rlbridge.plants.plant_file import SECTIONS, PlantFactory, PlantFile
+from rlbridge.recordings import Recording, ReplayEnv
 from rlbridge.server.actions import ActionBounds
 from rlbridge.server.environment import Environment
 from rlbridge.server.failure import FAILURES, close_quietly
 from rlbridge.server.native import NativeBatch
 from rlbridge.server.old_gym import modern
 from rlbridge.server.one_thread import OnOneThread
+from rlbridge.server.recorded import RecordedEnvironment
 from rlbridge.server.rows import EnvironmentRows
 from rlbridge.server.single import SingleEnvironment
 from rlbridge.wire.errors import RemoteEnvError, Unsupported
@@ -67,6 +69,7 @@ class Offer:
         kwargs: for both.
         bounds: see ``ActionReader``.
         own_thread: see ``OnOneThread``.
+        record: the folder where every session becomes a recording, or None.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Offer:
     bounds: ActionBounds = "refuse"
     own_thread: bool = False
     modes: tuple[AutoresetMode, ...] = ALL_MODES
+    record: Path | None = None
 
     def make(self, render_mode: str | None = None, held_by: str = "") -> Any:
         """One environment; ``held_by``, who it is for, is told to a factory that wants to know.
@@ -114,7 +118,8 @@ class Offer:
             Unsupported: a mode that this environment cannot do.
         """
         build = functools.partial(self._build, num_envs, mode, render_mode, show_tracebacks, held_by)
-        return OnOneThread(build) if self.own_thread else build()
+        environment = OnOneThread(build) if self.own_thread else build()
+        return environment if self.record is None else RecordedEnvironment(environment, self.record, self.name)
 
     def _build(
         self, num_envs: int, mode: AutoresetMode | None, render_mode: str | None, show_tracebacks: bool, held_by: str
@@ -186,13 +191,15 @@ def load_catalog(source: str, action_bounds: ActionBounds | None = None) -> list
     """The offers behind what a user types after ``rlbridge serve``.
 
     Args:
-        source: a Gymnasium id, ``module:factory``, a serve.yaml, or a folder that holds one.
+        source: a Gymnasium id, ``module:factory``, a serve.yaml, or a folder that holds one or a recording.
         action_bounds: overrides what the file says.
 
     Raises:
         UnknownFactory: it leads nowhere, or the file is not valid; the message says where and why.
     """
     path = Path(source)
+    if (path / "recording.json").is_file():
+        return [Offer(Recording(path).environment, functools.partial(ReplayEnv, path), "a recording")]
     if path.is_dir():
         path = path / "serve.yaml"
         if not path.is_file():

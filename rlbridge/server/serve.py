@@ -6,6 +6,8 @@ import contextlib
 import ipaddress
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -164,6 +166,7 @@ def serve(
     tls: ServerTls | None = None,
     insecure: bool = False,
     metrics: bool = False,
+    record: str | Path | None = None,
 ) -> Server:
     """Serve environments; returns at once, with the server answering.
 
@@ -176,6 +179,7 @@ def serve(
         tokens: who may call, or the path of a token file; None: everybody who can reach the server.
         tls: for binds with ``grpcs://`` and ``https://``.
         metrics: count what happens, on both transports, and tell it Prometheus at ``/metrics`` of the http binds.
+        record: a folder; every session leaves a recording in a folder of its own in there.
         insecure: allow binds that other machines can reach without both TLS and a token.
 
     Raises:
@@ -190,6 +194,8 @@ def serve(
         True
     """
     offers = load_catalog(env, action_bounds) if isinstance(env, str) else list(env)
+    if record is not None:
+        offers = [replace(offer, record=Path(record)) for offer in offers]
     binds = [bind] if isinstance(bind, str) else list(bind)
     if not isinstance(tokens, Tokens):
         tokens = Tokens.load(tokens) if tokens else Tokens()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import logging
 import queue
 import threading
@@ -136,6 +138,7 @@ class WallClock:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="rlbridge-plant", daemon=True)
             self._thread.start()
+            atexit.register(self._close_at_exit)
         seen: Seen = self._ask("start", (seeds, options, rows), self._clock.start_within)
         return seen
 
@@ -154,6 +157,7 @@ class WallClock:
 
     def close(self) -> None:
         """Ramp to the safe action, for 3 s at most, then go there at once, and let go of the plant."""
+        atexit.unregister(self._close_at_exit)
         thread, self._thread = self._thread, None
         if thread is None:
             self.guard.close()
@@ -163,6 +167,11 @@ class WallClock:
         except PlantTimeout:
             log.error("the plant hangs and could not be made safe; its own watchdog has to")  # nobody else is left
             raise
+
+    def _close_at_exit(self) -> None:
+        """A program that ends without closing its environment leaves the plant safe, too."""
+        with contextlib.suppress(Exception):  # it has been logged, and nobody is left to tell
+            self.close()
 
     def _ask(self, verb: str, arguments: tuple[Any, ...], within: float) -> Any:
         command = _Command(verb, arguments)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from rlbridge.gymnasium_versions import AutoresetMode, VectorEnv
 from rlbridge.plants.clock import Period, runner
 from rlbridge.plants.gate import Numbers
-from rlbridge.plants.guard import Guard, Seen, why_of
+from rlbridge.plants.guard import Guard, Seen
+from rlbridge.plants.journal import why_of
 from rlbridge.plants.plant import BatchPlant, Plant, Signal, SimulatedPlant
 from rlbridge.plants.real_time import RealTime
 from rlbridge.plants.rules import BadPlant

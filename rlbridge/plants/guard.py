@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlbridge.plants.audit import AuditLog, first_free
 from rlbridge.plants.gate import Flags, Numbers, Order, Reason, State, decide
+from rlbridge.plants.journal import Journal
 from rlbridge.plants.operator import OperatorFile, Standing
 from rlbridge.plants.plant import BatchPlant, Plant, PlantLost, PlantRefused, Reading, Signal, SimulatedPlant
 from rlbridge.plants.quality import Quality
-from rlbridge.plants.rules import describe, rules_of
+from rlbridge.plants.rules import rules_of
 from rlbridge.plants.settings import Gate
 
 log = logging.getLogger("rlbridge.plants")
@@ -82,11 +82,11 @@ class Guard:
         self._observed = [j for j, signal in enumerate(read) if signal.role == "observation"]
         self._read_names = [signal.name for signal in read]
         self._heartbeats = [signal.name for signal in self.signals if signal.role == "heartbeat"]
-        self.by = "local"
         self.state = State(np.tile(self.rules.safe, (self.n, 1)), self._disengaged())
         self.standing = Standing()
         self.operator = OperatorFile(folder / gate.operator) if gate.operator else None
-        self.audit: AuditLog | None = None
+        path = gate.audit or ("audit.jsonl" if self.live else None)
+        self.journal = Journal(None if path is None else folder / path, self.live, self.rules, self._read_names, self.n)
         self.started = False
         self._beat = 0
         self._advice: OrderedDict[int, Numbers] = OrderedDict()
@@ -101,7 +101,7 @@ class Guard:
         Raises:
             PlantRefused, PlantHeld, AuditBroken: it does not begin; nothing was written.
         """
-        self._open()
+        self.journal.open()
         self._obey()
         if self.standing.estop:
             raise PlantRefused(
@@ -122,10 +122,7 @@ class Guard:
             bad = self.names_of_bad(self.seen, int(np.argmax(failed)))
             raise PlantRefused(f"the plant cannot start: {', '.join(bad)} cannot be read, or only outside its range")
         self.started = True
-        self._write_down(
-            {"event": "start", "mode": self.mode, "base": self._named(self.state.applied)}
-            | {"engaged": self.state.engaged.tolist()}
-        )
+        self.journal.start(self.mode, self.state)
         if unknown and self.mode == "active":
             # Nobody knows where the set points are, so they are put where the rate limit counts from.
             self.act(np.where(rows, Order.TRIP, Order.HOLD).astype(np.int8), self.state.applied, 1.0)
@@ -147,14 +144,6 @@ class Guard:
         start = np.minimum(np.maximum(start, self.rules.low), self.rules.high)
         self.state = State(np.where(rows[:, None], start, self.state.applied), self.state.engaged)
         return not bool(known[rows].all())
-
-    def _open(self) -> None:
-        path = self.gate.audit or ("audit.jsonl" if self.live else None)
-        if self.audit is None and path is not None:
-            self.audit = AuditLog(self.folder / path) if self.live else first_free(self.folder / path)
-            self._write_down(
-                {"event": "open", "by": self.by, "num_envs": self.n, "read": self._read_names, **describe(self.rules)}
-            )
 
     # ---------------------------------------------------------------------------------------------------- cycle
 
@@ -216,7 +205,10 @@ class Guard:
             reasons |= Reason.UNWRITTEN
         result = Applied(asked, state.applied if writes else base.applied, state.applied, reasons)
         failure = self._written(state.applied) if writes else None
-        number = self._note(order, requested, base, result, writes, dt, failure)
+        moved_base = None if base is self.state else base.applied
+        number = self.journal.act(
+            *(self.mode, dt, order, self.seen.values, moved_base, requested, state.applied, reasons, writes, failure)
+        )
         if self.mode == "advise" and not writes and not order.any():
             self._advise(number, requested)
         self._keep_latches(base.engaged, state.engaged)
@@ -247,12 +239,12 @@ class Guard:
 
     def refused(self, text: str) -> None:
         """Note an action that was not even looked at."""
-        self._write_down({"event": "refused", "by": self.by, "why": text[:500]})
+        self.journal.note("refused", by=self.journal.by, why=text[:500])
 
     def stop(self, event: str) -> None:
         """Go to the safe action at once, if the mode allows writing, and note ``event``."""
         if self.started:
-            self._write_down({"event": event, "by": self.by})
+            self.journal.note(event, by=self.journal.by)
             self.act(np.full(self.n, Order.TRIP, np.int8), self.state.applied, 1.0)
 
     def close(self) -> None:
@@ -261,9 +253,7 @@ class Guard:
         try:
             self.plant.close()
         finally:
-            if self.audit is not None:
-                self.audit.close()
-                self.audit = None
+            self.journal.close()
 
     # --------------------------------------------------------------------------------------------------- inside
 
@@ -299,21 +289,18 @@ class Guard:
         if standing is self.standing or standing == self.standing:
             return
         before, self.standing = self.standing, standing
-        if self.audit is not None:
-            self._write_down(
-                {
-                    "event": "operator",
-                    "estop": standing.estop,
-                    "mode": self.mode,
-                    "latched": sorted(standing.latched),
-                    "confirmed": standing.confirmed,
-                    "refused": standing.refused,
-                }
-            )
+        self.journal.note(
+            "operator",
+            estop=standing.estop,
+            mode=self.mode,
+            latched=sorted(standing.latched),
+            confirmed=standing.confirmed,
+            refused=standing.refused,
+        )
         if before.latched - standing.latched:
             freed = np.array([lock.latch and lock.when.text not in standing.latched for lock in self.rules.interlocks])
             self.state = State(self.state.applied, self.state.engaged & ~freed)
-            self._write_down({"event": "cleared", "engaged": self.state.engaged.tolist()})
+            self.journal.note("cleared", engaged=self.state.engaged.tolist())
 
     def _latched(self) -> Flags:
         return np.array([lock.when.text in self.standing.latched for lock in self.rules.interlocks], np.bool_)
@@ -340,51 +327,3 @@ class Guard:
             return None
         self._confirmed = number
         return self._advice.pop(number, None)
-
-    def _note(
-        self,
-        order: NDArray[np.int8],
-        requested: Numbers,
-        base: State,
-        result: Applied,
-        writes: bool,
-        dt: float,
-        failure: Exception | None,
-    ) -> int:
-        if self.audit is None:
-            return -1
-        record: dict[str, Any] = {"event": "act", "by": self.by, "mode": self.mode, "dt": dt}
-        if order.any():
-            record["order"] = order.tolist()
-        record["seen"] = {name: self._plain(value) for name, value in self.seen.values.items()}
-        if base is not self.state:
-            record["base"] = self._named(base.applied)
-        record["requested"] = self._named(requested)
-        record["applied" if writes else "would_apply"] = self._named(result.decided)
-        why = why_of(result.reasons[0], self.rules.names) if self.n == 1 else result.reasons.tolist()
-        if result.reasons.any():
-            record["why"] = why
-        if failure is not None:
-            record["write_failed"] = f"{type(failure).__name__}: {failure}"[:500]
-        return self.audit.append(record)
-
-    def _write_down(self, record: dict[str, Any]) -> None:
-        if self.audit is not None:
-            self.audit.append(record)
-
-    def _named(self, rows: Numbers) -> dict[str, Any]:
-        return {name: self._plain(rows[:, j]) for j, name in enumerate(self.rules.names)}
-
-    def _plain(self, column: Numbers) -> Any:
-        """As JSON, which has no NaN: what was never read is null."""
-        plain = [None if np.isnan(value) else value for value in column.tolist()]
-        return plain[0] if self.n == 1 else plain
-
-
-def why_of(reasons: NDArray[np.int64], names: Sequence[str]) -> dict[str, list[str]]:
-    """The reasons of one row in words, by action."""
-    return {
-        name: [str(reason.name).lower() for reason in Reason if reason & int(bits)]
-        for name, bits in zip(names, reasons, strict=True)
-        if bits
-    }

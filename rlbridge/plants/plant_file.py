@@ -96,7 +96,7 @@ class PlantFactory:
         """
         plant = self.make_plant(**self.file.kwargs)
         env = PlantEnv(plant, render_mode=render_mode, logs=logs, **self._sections(plant))
-        env.controlled.guard.by = held_by
+        env.controlled.guard.journal.by = held_by
         return env
 
     def batch(
@@ -106,8 +106,17 @@ class PlantFactory:
         plant: Any = self.make_plant(**self.file.kwargs, num_envs=num_envs)
         mode = autoreset_mode or AutoresetMode.NEXT_STEP
         envs = PlantVectorEnv(plant, autoreset_mode=mode, **self._sections(plant))
-        envs.controlled.guard.by = held_by
+        envs.controlled.guard.journal.by = held_by
         return envs
+
+    def summary(self) -> str:
+        """The file's summary, and what the numbers of an observation and an action are, with their units."""
+        signals = self._sections(self.make_plant(**self.file.kwargs))["signals"]
+        units = {s.name: f"{s.name} [{s.unit}]" if s.unit else s.name for s in signals}
+        observed = [units[s.name] for s in signals if s.role == "observation"]
+        actions = [units[s.name] for s in signals if s.role == "action"]
+        observed += actions if self.file.task.observe_applied else []
+        return f"{self.file.summary} Observation: {', '.join(observed)}. Action: {', '.join(actions)}.".lstrip()
 
     def _sections(self, plant: Plant) -> dict[str, Any]:
         file = self.file

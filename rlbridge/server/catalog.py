@@ -255,7 +255,11 @@ def _plant_offer(file: PlantFile, folder: Path) -> Offer:
     """A plant's gate limits what is out of bounds, and says so; only what is not finite is refused before it."""
     make = PlantFactory(file, folder)
     batch = make.batch if make.batches else None
-    return Offer(make.name, make, file.summary, make_batch=batch, bounds="finite")
+    try:
+        summary = make.summary()
+    except FAILURES:  # making the environment will say so, with everything around it
+        summary = file.summary
+    return Offer(make.name, make, summary, make_batch=batch, bounds="finite")
 
 
 def _offer(entry: EnvironmentFile, folder: Path, bounds: ActionBounds | None) -> Offer:

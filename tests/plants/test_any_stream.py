@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlbridge.plants import Clock, Gate, Interlock, PlantEnv, PlantVectorEnv
-from rlbridge.plants.audit import AuditBroken
+from rlbridge.plants.audit import AuditBroken, digest
 from rlbridge.plants.replay import verify
 from rlbridge.server.catalog import Offer
 from rlbridge.server.host import Host
@@ -144,7 +144,7 @@ def test_every_change_of_a_byte_is_found(audit):
             verify(audit)
 
 
-@pytest.mark.parametrize("harm", ["drop", "swap", "repeat", "cut"])
+@pytest.mark.parametrize("harm", ["drop", "swap", "repeat", "cut", "alter"])
 def test_lines_cannot_be_removed_moved_or_repeated(audit, harm):
     lines = audit.read_bytes().splitlines(keepends=True)
     head = verify(audit).head
@@ -154,6 +154,9 @@ def test_lines_cannot_be_removed_moved_or_repeated(audit, harm):
         lines[4], lines[5] = lines[5], lines[4]
     elif harm == "repeat":
         lines.insert(5, lines[4])
+    elif harm == "alter":
+        record = {**json.loads(lines[4]), "by": "somebody else"}  # with a hash of its own that fits
+        lines[4] = json.dumps(record | {"hash": digest(record)}, separators=(",", ":")).encode() + b"\n"
     else:
         del lines[-2:]  # the chain cannot tell; the hash that somebody noted down can
     audit.write_bytes(b"".join(lines))
@@ -162,8 +165,6 @@ def test_lines_cannot_be_removed_moved_or_repeated(audit, harm):
 
 
 def test_a_forged_decision_is_found_even_with_a_chain_made_anew(audit):
-    from rlbridge.plants.audit import digest
-
     records = [json.loads(line) for line in audit.read_text().splitlines()]
     victim = next(record for record in records if record["event"] == "act" and record.get("why"))
     victim["applied"]["valve"] += 0.1

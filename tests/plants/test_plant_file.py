@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import rlbridge
 from rlbridge import errors
+from rlbridge.cli import app
 from rlbridge.server.catalog import load_catalog
 from tests.conftest import ROOT
 
@@ -95,6 +97,12 @@ def test_an_unknown_driver_or_key_is_named(plant_file):
         load_catalog(plant_file("driver: opcau\n" + signals))
     with pytest.raises(ValueError, match="did you mean 'endpoint'"):
         load_catalog(plant_file("driver: modbus\nendpont: tcp://localhost\n" + signals))
+
+
+def test_inspecting_names_the_numbers_and_their_units(serve, plant_file):
+    text = TANK + "summary: A tank.\n"
+    done = CliRunner().invoke(app, ["inspect", serve(plant_file(text)).urls[0]])
+    assert "A tank. Observation: level [m]. Action: valve, pump." in done.output
 
 
 def test_every_simulated_plant_has_an_audit_of_its_own(serve, plant_file, tmp_path):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -14,6 +17,7 @@ from rlbridge.plants import Clock, DeadMan, Gate, Interlock, PlantEnv, PlantLost
 from rlbridge.plants.clock import PlantTimeout
 from rlbridge.plants.operator import OperatorFile, OperatorRefused
 from rlbridge.plants.replay import verify
+from tests.conftest import ROOT
 from tests.plants.tanks import SIGNALS, LiveTank, Tank
 
 SAFE = {"valve": 0.0, "pump": -1.0}
@@ -113,9 +117,18 @@ def test_the_heartbeat_toggles_as_long_as_somebody_is_there(live):
 def test_an_interlock_does_not_wait_for_the_next_action(live):
     env, plant = live(interlocks=(Interlock(when="level > 8", then={"pump": -2.0}),))
     env.reset()
+    write, at_deadlines = plant.write, []
+
+    def too_much(commands):
+        write(commands)
+        plant.level = 9.0 if commands["pump"] == 0.5 else plant.level
+
+    plant.write = too_much  # what is applied is what brings it about
+    env.controlled.guard.beat = lambda: at_deadlines.extend(plant.written[-1:])  # the last thing of every period
     env.step(MIDDLE)
-    plant.level = 9.0
-    until(lambda: plant.written[-1]["pump"] == -2.0)
+    assert {"valve": 0.5, "pump": 0.5} in plant.written
+    assert at_deadlines[-1] == {"valve": 0.5, "pump": -2.0}
+    assert {"valve": 0.5, "pump": 0.5} not in at_deadlines
 
 
 def test_a_plant_that_hangs_is_given_up_within_its_time(live):
@@ -315,6 +328,24 @@ def test_without_the_operators_file_the_plant_does_not_run(live, desk):
     until(lambda: plant.written and plant.written[-1] == SAFE)
     with pytest.raises(PlantRefused, match="operator's file cannot be read"):
         env.reset()
+
+
+def test_a_program_that_ends_without_closing_leaves_the_plant_safe(tmp_path):
+    program = """
+import numpy
+from rlbridge.plants import Clock, PlantEnv
+from tests.conftest import ROOT
+from tests.plants.tanks import LiveTank
+plant = LiveTank()
+plant.close = lambda: print(plant.written[-1])
+env = PlantEnv(plant, clock=Clock(period=0.02))
+env.reset()
+env.step(numpy.array([0.5, 0.5]))
+"""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == str(SAFE), done.stderr
 
 
 def test_a_simulator_can_rehearse_being_live(live):

@@ -85,12 +85,11 @@ class Guard:
         self.state = State(np.tile(self.rules.safe, (self.n, 1)), self._disengaged())
         self.standing = Standing()
         self.operator = OperatorFile(folder / gate.operator) if gate.operator else None
-        path = gate.audit or ("audit.jsonl" if self.live else None)
+        path = gate.audit or ("audit.jsonl" if self.live or gate.operator else None)
         self.journal = Journal(None if path is None else folder / path, self.live, self.rules, self._read_names, self.n)
         self.started = False
         self._beat = 0
         self._advice: OrderedDict[int, Numbers] = OrderedDict()
-        self._confirmed = -1
         self.seen: Seen
 
     # ---------------------------------------------------------------------------------------------------- start
@@ -322,8 +321,4 @@ class Guard:
 
     def _take_confirmed(self) -> Numbers | None:
         """The advice that an operator has confirmed since the last time, once."""
-        number = self.standing.confirmed
-        if number == self._confirmed:
-            return None
-        self._confirmed = number
-        return self._advice.pop(number, None)
+        return None if self.standing.confirmed is None else self._advice.pop(self.standing.confirmed, None)

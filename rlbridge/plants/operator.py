@@ -42,14 +42,14 @@ class Standing:
         estop: why the plant is stopped, or "".
         mode: in force instead of the one in serve.yaml; None: that one.
         latched: the ``when`` of interlocks that stay engaged.
-        confirmed: the number of the last advice that was confirmed; -1: none.
+        confirmed: the number of the last advice that was confirmed.
         refused: lines that no operator signed.
     """
 
     estop: str = ""
     mode: str | None = None
     latched: frozenset[str] = frozenset()
-    confirmed: int = -1
+    confirmed: int | None = None
     refused: int = 0
 
 

@@ -93,8 +93,8 @@ class Gate(Settings):
     )
     audit: str | None = Field(
         None,
-        description="The audit file; on the wall clock audit.jsonl unless given. Simulated plants "
-        "that are several number theirs: audit-2.jsonl, …",
+        description="The audit file; on the wall clock, or with an operator, audit.jsonl unless given. Simulated "
+        "plants that are several number theirs: audit-2.jsonl, …",
     )
     operator: str | None = Field(
         None, description="The operator's file, made by `rlbridge plant init`: mode changes, e-stop, confirmations."

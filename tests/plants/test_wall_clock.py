@@ -134,13 +134,16 @@ def test_an_interlock_does_not_wait_for_the_next_action(live):
 def test_a_plant_that_hangs_is_given_up_within_its_time(live):
     env, plant = live(clock=Clock(period=0.02, patience=0.2))
     env.reset()
-    go_on = threading.Event()
+    hangs, go_on = threading.Event(), threading.Event()
     read = plant.read
-    plant.read = lambda: (go_on.wait(30), read())[1]
+    plant.read = lambda: (hangs.set(), go_on.wait(30), read())[2]
+    assert hangs.wait(30)
     with pytest.raises(PlantTimeout, match=r"did not answer 'act' within 0\.24 s"):
         env.step(MIDDLE)
     plant.read = read
     go_on.set()
+    env.step(-MIDDLE)
+    assert {"valve": 0.5, "pump": 0.5} not in plant.written  # nobody expected it any more
 
 
 def test_a_plant_that_fails_is_made_safe_and_the_client_is_told(live):

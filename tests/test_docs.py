@@ -19,6 +19,8 @@ PAGES = {
     "docs/policies.md": {"train", "export", "evaluate", "python"},
     "docs/resume.md": {"train", "resume"},
     "docs/plants.md": {"serve", "train", "plant", "audit", "python"},
+    "docs/drivers.md": {"serve", "train"},
+    "docs/recordings.md": {"serve", "recording", "python"},
 }
 """The pages, and what is at least to be found on each."""
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -39,6 +41,7 @@ def test_the_page_does_what_it_says(page, tmp_path):
     try:
         for language, file, text in BLOCK.findall((ROOT / page).read_text()):
             if file:
+                (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / file).write_text(text)
             elif language == "python":
                 _run([sys.executable, "-c", located(text)], tmp_path, environment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -49,14 +50,19 @@ def show(
 def minari(
     folder: Annotated[Path, typer.Argument(help="A recording's folder.")],
     dataset_id: Annotated[str, typer.Argument(help="Such as factory/line-v0.")],
+    into: Annotated[
+        Path | None, typer.Option(envvar="MINARI_DATASETS_PATH", help="Minari's folder. Default: ~/.minari/datasets.")
+    ] = None,
     description: Annotated[str, typer.Option(help="For people.")] = "",
 ) -> None:
-    """Make a Minari dataset of a recorded session, in MINARI_DATASETS_PATH or ~/.minari/datasets.
+    """Make a Minari dataset of a recorded session.
 
     Examples:
 
-      rlbridge recording minari recordings/20260101-120000-ab12cd factory/line-v0
+      rlbridge recording minari recordings/factory-line-1 factory/line-v0
     """
+    if into is not None:  # Minari takes it from here, and loses its way with a relative one
+        os.environ["MINARI_DATASETS_PATH"] = str(into.absolute())
     with reported():
         from rlbridge.recordings.minari import to_minari
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import re
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,19 +26,19 @@ End = Literal["terminated", "truncated", "cut", "failed", "continues"]
 
 
 class RecordingWriter:
-    """A folder with one session's episodes. It is made with the first episode.
+    """A folder with one session's episodes, made with the first of them.
 
     Args:
-        folder: must not exist.
+        home: where recordings are; this one's folder gets the environment's name and the next free number.
         environment: its name.
         observations, actions: how its samples are packed.
         num_envs: rows of the session, 0 for a single environment.
     """
 
     def __init__(
-        self, folder: Path, environment: str, observations: BlockCodec, actions: BlockCodec, num_envs: int
+        self, home: Path, environment: str, observations: BlockCodec, actions: BlockCodec, num_envs: int
     ) -> None:
-        self.folder = folder
+        self._home, self._name = home, re.sub(r"[^\w.-]+", "_", environment)
         self.observations, self.actions = observations, actions
         self._header = {
             "format": FORMAT,
@@ -53,22 +56,28 @@ class RecordingWriter:
         """Begin an episode with its first observation, packed.
 
         Raises:
-            OSError: the folder cannot be written, or exists.
+            OSError: the folder cannot be written.
         """
         if self._episodes == 0:
-            self._make_folder()
+            self.folder = self._make_folder()
         self._episodes += 1
         line = {"episode": self._episodes - 1, "row": row, "seed": seed, "options": to_json(options)}
         return EpisodeWriter(self, {**line, "reset_info": to_json(info)}, first)
 
-    def _make_folder(self) -> None:
-        self.folder.mkdir(parents=True)
+    def _make_folder(self) -> Path:
+        self._home.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            folder = self._home / f"{self._name}-{number}"
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()  # two servers may share the home: who makes it has it
+                break
         header = {
             **self._header,
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "spaces": [space_to_text(self.observations.space), space_to_text(self.actions.space)],
         }
-        (self.folder / "recording.json").write_text(json.dumps(header, indent=2) + "\n")
+        (folder / "recording.json").write_text(json.dumps(header, indent=2) + "\n")
+        return folder
 
     def write(self, line: dict[str, Any], arrays: dict[str, Any]) -> None:
         """One part: first its arrays, whole, then the line that names them."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ class RecordedEnvironment:
 
     Args:
         inner: the environment.
-        folder: where recordings are; this one makes a folder in it, named after the time, at the first reset.
+        folder: where recordings are; this one makes a folder in it at the first reset.
         name: the environment's.
     """
 
@@ -28,8 +26,7 @@ class RecordedEnvironment:
         self._inner = inner
         self.num_envs, self.metadata = inner.num_envs, inner.metadata
         self.observations, self.actions = inner.observations, inner.actions
-        own = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
-        self._writer = RecordingWriter(folder / own, name, inner.observations, inner.actions, inner.num_envs)
+        self._writer = RecordingWriter(folder, name, inner.observations, inner.actions, inner.num_envs)
         self._rows = max(inner.num_envs, 1)
         self._open: list[EpisodeWriter | None] = [None] * self._rows
 

@@ -69,3 +69,10 @@ def test_what_the_model_raises_is_told():
     plant.write({"rate": 0.0})
     with pytest.raises(ZeroDivisionError):
         plant.advance(10)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "soon", "0 s"])
+def test_a_duration_that_is_none_is_named(wrong):
+    with pytest.raises(ValueError, match=r"time_unit: .*got"):
+        make(time_unit=wrong)
+    assert make(time_unit="1 min").signals == SIGNALS

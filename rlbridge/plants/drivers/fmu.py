@@ -11,6 +11,7 @@ from typing import Any
 
 from rlbridge.plants.drivers.child import Child, ChildError
 from rlbridge.plants.drivers.needs import needs
+from rlbridge.plants.drivers.seconds import seconds
 from rlbridge.plants.plant import PlantLost, PlantRefused, Reading, Signal, Value
 
 with needs("fmu"):
@@ -52,21 +53,23 @@ class FmuPlant:
         file: str,
         parameters: Mapping[str, float] | None = None,
         seed: str = "",
-        step: float | None = None,
-        timeout: float = 10.0,
-        start_timeout: float = 60.0,
+        step: float | str | None = None,
+        timeout: float | str = 10.0,
+        start_timeout: float | str = 60.0,
         recycle: int = 100,
     ) -> None:
         self._file = folder / file
         if not self._file.is_file():
             raise FileNotFoundError(f"there is no FMU {str(self._file)!r}")
-        if (step is not None and step <= 0) or recycle < 1:
-            raise ValueError(f"step ({step}) and recycle ({recycle}) must be greater than 0")
+        if recycle < 1:
+            raise ValueError(f"recycle: {recycle} must be greater than 0")
         self.signals = signals
         self._safe_action = dict(safe_action)
         self._names = {signal.name: str(signal.tag or signal.name) for signal in signals}
         self._parameters, self._seed = dict(parameters or {}), seed
-        self._step, self._timeout, self._start_timeout, self._recycle = step, timeout, start_timeout, recycle
+        self._step = None if step is None else seconds("step", step)
+        self._timeout, self._start_timeout = seconds("timeout", timeout), seconds("start_timeout", start_timeout)
+        self._recycle = recycle
         self._child: Child | None = None
         self._unpacked: tempfile.TemporaryDirectory[str] | None = None
         self._episodes = 0

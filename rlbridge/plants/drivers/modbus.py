@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from rlbridge.plants.drivers.modbus_register import Register, read_tag
 from rlbridge.plants.drivers.needs import needs
+from rlbridge.plants.drivers.seconds import seconds
 from rlbridge.plants.plant import PlantLost, PlantRefused, Reading, Signal, Value
 
 with needs("modbus"):
@@ -50,18 +51,18 @@ class ModbusPlant:
         folder: Path,
         *,
         endpoint: str,
-        timeout: float = 2.0,
+        timeout: float | str = 2.0,
         device_id: int = 1,
     ) -> None:
         del folder
         self.signals = signals
         self._safe_action = dict(safe_action)
         self._registers = {signal.name: read_tag(signal, device_id) for signal in signals}
-        self._endpoint, self._timeout = endpoint, timeout
+        self._endpoint, self._timeout = endpoint, seconds("timeout", timeout)
         parts = urlsplit(endpoint)
         if parts.scheme != "tcp" or not parts.hostname:
             raise ValueError(f"endpoint {endpoint!r}: a Modbus/TCP endpoint is tcp://HOST:PORT")
-        self._client = ModbusTcpClient(parts.hostname, port=parts.port or 502, timeout=timeout, retries=0)
+        self._client = ModbusTcpClient(parts.hostname, port=parts.port or 502, timeout=self._timeout, retries=0)
 
     def start(self, seed: int | None, options: Mapping[str, Any]) -> None:
         """Connect and read every register once.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbridge.plants.drivers.opcua_link import Client, OpcUaLink, UaStringParsingError, ua
+from rlbridge.plants.drivers.seconds import seconds
 from rlbridge.plants.plant import PlantLost, PlantRefused, Reading, Signal, Value
 
 
@@ -41,7 +42,7 @@ class OpcUaPlant:
         folder: Path,
         *,
         endpoint: str,
-        timeout: float = 2.0,
+        timeout: float | str = 2.0,
         security: str = "",
         user: str = "",
         password_file: str = "",
@@ -51,7 +52,7 @@ class OpcUaPlant:
         self._nodes = {signal.name: _node_id(signal) for signal in signals}
         self._types: dict[str, ua.VariantType] = {}
         password = (folder / password_file).read_text().strip() if password_file else ""
-        self._link = OpcUaLink(endpoint, timeout, security, user, password)
+        self._link = OpcUaLink(endpoint, seconds("timeout", timeout), security, user, password)
 
     def start(self, seed: int | None, options: Mapping[str, Any]) -> None:
         """Connect and see that every tag is there.

@@ -11,6 +11,7 @@ from typing import Any
 
 from rlbridge.entry_point import resolve_factory
 from rlbridge.plants.drivers.needs import needs
+from rlbridge.plants.drivers.seconds import seconds
 from rlbridge.plants.plant import PlantLost, Reading, Signal, Value
 
 with needs("sim"):
@@ -31,11 +32,11 @@ class SimPyPlant:
         model: ``module:factory`` or ``file.py:factory``; called as ``factory(env, seed, **model_kwargs)``, seed None
             for any.
         model_kwargs: passed to the factory.
-        time_unit: seconds that one unit of the model's time stands for, such as 60 for minutes.
+        time_unit: what one unit of the model's time stands for: seconds, or such as ``1 min``.
         timeout: seconds of real time for each period: a model in which no time passes any more would run for ever.
 
     Raises:
-        UnknownFactory: ``model`` leads nowhere. ValueError: a ``time_unit`` that is not greater than 0.
+        UnknownFactory: ``model`` leads nowhere. ValueError: a duration that is none.
     """
 
     def __init__(
@@ -46,16 +47,14 @@ class SimPyPlant:
         *,
         model: str,
         model_kwargs: Mapping[str, Any] | None = None,
-        time_unit: float = 1.0,
-        timeout: float = 30.0,
+        time_unit: float | str = 1.0,
+        timeout: float | str = 30.0,
     ) -> None:
-        if time_unit <= 0:
-            raise ValueError(f"time_unit {time_unit} must be greater than 0: seconds in a unit of the model's time")
         self.signals = signals
         self._safe_action = dict(safe_action)
         self._tags = {signal.name: str(signal.tag or signal.name) for signal in signals}
         self._factory, self._kwargs = resolve_factory(model, folder), dict(model_kwargs or {})
-        self._unit, self._timeout = time_unit, timeout
+        self._unit, self._timeout = seconds("time_unit", time_unit), seconds("timeout", timeout)
         self._env = simpy.Environment()
         self._model: Any = None
 

@@ -128,6 +128,9 @@ def test_without_being_active_nothing_is_ever_written(mode):
         if mode == "shadow" and i == 0:
             assert info["decided"].tolist() == [0.75, -2.0]
         assert info["reasons"][0] & Reason.UNWRITTEN
+    plant.points["valve"] = 0.505  # what stands in the plant, however little it moved
+    env.step(act(1.0, 2.0))
+    assert env.step(act(1.0, 2.0))[-1]["applied"][0] == 0.505
     plant.bad = frozenset({"level"})
     env.step(act(1.0, 2.0))
     env.close()

@@ -113,7 +113,9 @@ def test_every_simulated_plant_has_an_audit_of_its_own(serve, plant_file, tmp_pa
 
 
 def test_two_sessions_cannot_hold_one_plant(serve, plant_file):
-    url = serve(plant_file(TANK.replace(":Tank", ":LiveTank"))).urls[0]
+    url = serve(
+        plant_file(TANK.replace(":Tank", ":LiveTank").replace("gate:\n", "gate:\n  dead_man: {ramp: 0}\n"))
+    ).urls[0]
     first, second = rlbridge.make(url), rlbridge.make(url)
     first.reset()
     with pytest.raises(errors.RemoteEnvError, match="another session holds the plant"):

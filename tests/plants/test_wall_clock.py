@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from rlbridge.plants import Clock, DeadMan, Gate, Interlock, PlantEnv, PlantLost, PlantRefused, Reason, Signal
+from rlbridge.plants import Clock, DeadMan, Gate, Interlock, PlantEnv, PlantLost, PlantRefused, Reason, Signal, Task
 from rlbridge.plants.clock import PlantTimeout
 from rlbridge.plants.operator import OperatorFile, OperatorRefused
 from rlbridge.plants.replay import verify
@@ -31,11 +31,11 @@ def live(tmp_path):
     """Make environments of live tanks; they are closed in the end."""
     made = []
 
-    def make(plant=None, clock=FAST, **gate):
+    def make(plant=None, clock=FAST, task=None, **gate):
         plant = plant or LiveTank()
         signals = gate.pop("signals", None)
         gate.setdefault("dead_man", NEVER)
-        made.append(PlantEnv(plant, gate=Gate(**gate), clock=clock, folder=tmp_path, signals=signals))
+        made.append(PlantEnv(plant, gate=Gate(**gate), task=task, clock=clock, folder=tmp_path, signals=signals))
         return made[-1], plant
 
     yield make
@@ -88,6 +88,21 @@ def test_who_stops_acting_is_held_then_ramped_then_tripped(live, tmp_path):
     assert info["why"]["pump"] == ["trip"]
     env.reset()
     assert env.step(MIDDLE)[3] is False
+
+
+def test_a_missed_period_may_be_enough_to_go_safe(live):
+    env, plant = live(clock=Clock(period=0.02, on_miss="safe"), dead_man=DeadMan(hold=3600.0, ramp=0.05))
+    env.reset()
+    until(lambda: plant.written and plant.written[-1] == SAFE)
+
+
+def test_an_episode_that_is_over_for_good_does_not_wait_for_the_dead_man(live):
+    env, plant = live(task=Task(terminated="level > 4"), dead_man=DeadMan(hold=3600.0, ramp=0.05))
+    env.reset()
+    assert env.step(MIDDLE)[2]
+    until(lambda: plant.written[-1] == SAFE)
+    env.reset()
+    assert env.step(MIDDLE)[-1]["applied"][1] == 0.5
 
 
 def test_an_action_that_answers_an_old_observation_is_refused(live):
@@ -336,12 +351,12 @@ def test_without_the_operators_file_the_plant_does_not_run(live, desk):
 def test_a_program_that_ends_without_closing_leaves_the_plant_safe(tmp_path):
     program = """
 import numpy
-from rlbridge.plants import Clock, PlantEnv
+from rlbridge.plants import Clock, DeadMan, Gate, PlantEnv
 from tests.conftest import ROOT
 from tests.plants.tanks import LiveTank
 plant = LiveTank()
 plant.close = lambda: print(plant.written[-1])
-env = PlantEnv(plant, clock=Clock(period=0.02))
+env = PlantEnv(plant, gate=Gate(dead_man=DeadMan(ramp=0)), clock=Clock(period=0.02))
 env.reset()
 env.step(numpy.array([0.5, 0.5]))
 """

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rlbridge.plants.task import Transition
+from rlbridge.plants import Transition
 
 SPEED = 1e3
 """A squared speed error of (1 %)² over 10 s costs 1."""

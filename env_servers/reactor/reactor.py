@@ -13,11 +13,11 @@ from rlbridge.plants import Reading, Signal, Value
 
 SAFE_COOLANT = 290.0
 """Cold enough to stop an ignition that has just begun [K]."""
-SET_POINTS = (315.0, 332.0)
+SET_POINTS = (318.0, 335.0)
 """Drawn from this range [K]; at 304 K and above the coolant alone would ignite the reactor."""
-FEED_SWING = 3.0
+FEED_SWING = 5.0
 """The feed is at most so much warmer or colder than 350 K."""
-STAGE = 300.0
+STAGE = 90.0
 """Seconds between two set points; the feed changes half a stage later."""
 STAGES = 16
 """Drawn at the start of an episode; a longer one goes through them again."""

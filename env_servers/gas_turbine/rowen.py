@@ -2,8 +2,8 @@
 
 W. I. Rowen, *Simplified mathematical representations of heavy-duty gas turbines*, Journal of Engineering for Power 105
 (1983), 865-869; parameters as in IEC 61970-302, GovGAST3, where it states typical values. Per unit of rated speed,
-power and fuel flow; exhaust temperatures in °F, time in seconds. Every value is a float or an array ``[N]``, one turbine
-an entry.
+power and fuel flow; exhaust temperatures in °F, time in seconds. Every value is a float or an array ``[N]``, one
+turbine an entry.
 
 ========================  ===============================================================================
 speed governor            ``VCE_n = [L + (1 - N)/droop + reset * integral(1 - N)] / (0.05 s + 1)``

@@ -32,10 +32,10 @@ OBSERVED = (
 FOLLOWING = (Signal("load_reference", "action", 0.0, 1.1, "pu", max_rate=0.2),)
 """What the governor adds to its droop: the demand at rated speed."""
 TUNING = (
-    Signal("droop", "action", 0.01, 0.1, "pu"),
-    Signal("reset", "action", 0.0, 10.0, "1/s"),
-    Signal("temperature_gain", "action", 0.5, 20.0, "s"),
-    Signal("temperature_time", "action", 50.0, 500.0, "°F s"),
+    Signal("droop", "action", 0.02, 0.08, "pu"),
+    Signal("reset", "action", 0.0, 8.0, "1/s"),
+    Signal("temperature_gain", "action", 1.0, 10.0, "s"),
+    Signal("temperature_time", "action", 100.0, 500.0, "°F s"),
 )
 """The gains of the built-in controllers, see :class:`rowen.Gains`."""
 

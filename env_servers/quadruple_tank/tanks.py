@@ -33,7 +33,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Phase:
-    """How the valves stand, which decides where the zeros of the process are, and the point that Johansson worked at."""
+    """How the valves stand, which decides where the process has its zeros, and the point Johansson worked at."""
 
     gains: tuple[float, float]
     """k, flow of each pump [cm³/(V s)]."""

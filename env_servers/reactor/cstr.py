@@ -43,7 +43,7 @@ COOLING = TRANSFER / (VOLUME * DENSITY * HEAT_CAPACITY)
 LONGEST_STEP = 0.05
 """Of the integration [min]."""
 SHARE_OF_A_TIME_CONSTANT = 0.1
-"""A step is at most this share of ``1 / (q/V + k(T))``: an ignited reactor is a thousand times faster than a cold one."""
+"""A step is at most this share of ``1 / (q/V + k(T))``: an ignited reactor is a thousand times faster."""
 
 
 def reaction_rate(temperature: Value) -> Value:

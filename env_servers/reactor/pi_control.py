@@ -69,7 +69,7 @@ class Gains:
 
 
 class PI:
-    """``300 K + gain (e + integral(e)/reset) + feed_forward (feed - 350 K)``; at its limits it integrates no further."""
+    """``300 K + gain (e + integral(e)/reset) + feed_forward (feed - 350 K)``; stops integrating at its limits."""
 
     def __init__(self, gains: Gains, period: float = 0.05) -> None:
         self.gains, self.period = gains, period

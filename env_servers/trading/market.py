@@ -1,6 +1,6 @@
 """The data: every trading day of the S&P 500 from 1999 to 2018, as the PyPI package ``arch`` ships them.
 
-The file is read as it lies in the package; ``arch`` itself, which needs seconds, pandas and statsmodels, is not imported.
+The file is read as it lies in the package; ``arch`` itself, which takes seconds to import, is not.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Market:
         days: [T].
         returns: [T] of the adjusted close against that of the day before, as a part of it; the first is 0.
         features: [T, 7] float32, known at the close of day t: the mean returns of the last 1, 5, 20, 60 and 250 days,
-            each divided by the volatility of 60 days and times the root of their number; that volatility, and that of 20
-            days, as annual log volatility shifted and scaled to about [-2, 2].
+            each divided by the volatility of 60 days and times the root of their number; then the logarithm of the
+            annual volatility of the last 60 and of the last 20 days, plus 1.9, which is about its mean.
     """
 
     days: list[date]

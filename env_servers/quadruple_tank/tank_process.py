@@ -11,8 +11,6 @@ from tanks import PHASES, advance, steady_levels
 
 from rlbridge.plants import Reading, Signal, Value
 
-STAGE = 200.0
-"""Seconds between two changes of the set points."""
 STAGES = 16
 """Drawn at the start of an episode; a longer one goes through them again."""
 SWING = 2.0
@@ -38,12 +36,15 @@ class QuadrupleTank:
 
     Args:
         phase: how the valves stand: ``minimum`` or ``non-minimum``, in which water first goes the wrong way.
+        stage: seconds between two changes of the set points.
     """
 
     signals = SIGNALS
 
-    def __init__(self, num_envs: int = 1, phase: Literal["minimum", "non-minimum"] = "minimum") -> None:
-        self.num_envs = num_envs
+    def __init__(
+        self, num_envs: int = 1, phase: Literal["minimum", "non-minimum"] = "minimum", stage: float = 200.0
+    ) -> None:
+        self.num_envs, self.stage = num_envs, stage
         self.phase = PHASES[phase]
         self._generators = [np.random.default_rng() for _ in range(num_envs)]
         self._point = np.array(self.phase.voltages)[:, np.newaxis] * np.ones(num_envs)
@@ -71,7 +72,7 @@ class QuadrupleTank:
 
     def read(self) -> Reading:
         """Levels in cm and pumps in V; ``time`` is that of the row that has run longest."""
-        stage = (self._seconds // STAGE).astype(np.int64) % STAGES
+        stage = (self._seconds // self.stage).astype(np.int64) % STAGES
         wanted = self._set_points[:, np.arange(self.num_envs), stage]
         values = dict(zip([signal.name for signal in SIGNALS], [*self.levels, *wanted, *self.pumps], strict=True))
         return Reading(values, float(self._seconds.max()))

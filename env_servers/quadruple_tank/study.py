@@ -62,7 +62,7 @@ def main() -> None:
     """Train, compare, print, and write the result down."""
     parser = argparse.ArgumentParser(description="PPO against decentralised PI.")
     parser.add_argument("--seeds", type=int, default=3, help="how many training runs")
-    parser.add_argument("--steps", type=int, default=200_000, help="transitions of each run")
+    parser.add_argument("--steps", type=int, default=500_000, help="transitions of each run")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for result.json and result.png")
     arguments = parser.parse_args()
 

@@ -86,7 +86,7 @@ class PI:
         return np.clip(fixed + self._integral, 290.0, 312.0)[:, np.newaxis]
 
 
-def tuned(feed_forward: bool, rounds: int = 3) -> tuple[Gains, float]:
+def tuned(feed_forward: bool, rounds: int = 2) -> tuple[Gains, float]:
     """The best gains found, and their mean return on the episodes for tuning."""
     slopes = (-0.8, -0.4, 0.0) if feed_forward else (0.0,)
     grid = itertools.starmap(Gains, itertools.product((2.0, 4.0, 8.0, 12.0), (0.1, 0.2, 0.4, 0.8), slopes))

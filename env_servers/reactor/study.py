@@ -31,6 +31,7 @@ def serve_file(folder: Path, interlock: bool) -> Path:
     """A copy of serve.yaml that keeps an audit, with or without the interlock."""
     settings = yaml.safe_load((FOLDER / "serve.yaml").read_text())
     settings["env"] = f"{FOLDER / 'reactor.py'}:Reactor"
+    settings["task"]["reward"] = f"{FOLDER / 'task.py'}:reward"
     settings["gate"]["audit"] = "audit.jsonl"
     if not interlock:
         settings["gate"]["interlocks"] = []
@@ -108,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="PPO behind the gate, without it, and against PI.")
     parser.add_argument("--seeds", type=int, default=3, help="how many training runs behind the gate")
     parser.add_argument("--steps", type=int, default=200_000, help="transitions of each run")
-    parser.add_argument("--rounds", type=int, default=3, help="of refining the controllers' gains")
+    parser.add_argument("--rounds", type=int, default=2, help="of refining the controllers' gains")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for result.json and result.png")
     arguments = parser.parse_args()
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import rlbridge
 from rlbridge import errors
 from rlbridge.cli import app
+from rlbridge.plants import Clock, Gate, Interlock, Task
+from rlbridge.plants.plant_file import PlantFile, SignalSettings
 from rlbridge.server.catalog import load_catalog
 from tests.conftest import ROOT
 
@@ -123,3 +126,19 @@ def test_two_sessions_cannot_hold_one_plant(serve, plant_file):
     first.close()
     second.reset()
     second.close()
+
+
+def test_the_page_lists_every_key_and_its_default():
+    text = (ROOT / "docs" / "plants.md").read_text().partition("## All keys")[2]
+    content = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    file = PlantFile.model_validate(content)
+    listed = {"clock": content["clock"], "gate": content["gate"], "task": content["task"]}
+    for name, section in listed.items():
+        assert section.keys() == type(getattr(file, name)).model_fields.keys()
+    assert content.keys() | {"driver"} == PlantFile.model_fields.keys()
+    assert {key for signal in content["signals"].values() for key in signal} == SignalSettings.model_fields.keys()
+    assert content["gate"]["interlocks"][0].keys() == Interlock.model_fields.keys()
+    assert file.clock == Clock()
+    unlike = {"safe_action", "interlocks", "audit", "operator"}  # examples; the others are the defaults
+    assert file.gate.model_dump(exclude=unlike) == Gate().model_dump(exclude=unlike)
+    assert file.task == Task()

@@ -117,7 +117,7 @@ def draw(curves: dict[str, Numbers], path: Path) -> None:
 def main() -> None:
     """Train, play the test, print, and write the result down."""
     parser = argparse.ArgumentParser(description="PPO against buy-and-hold and chance.")
-    parser.add_argument("--seeds", type=int, default=5, help="how many training runs")
+    parser.add_argument("--seeds", type=int, default=3, help="how many training runs")
     parser.add_argument("--steps", type=int, default=200_000, help="transitions of each run")
     parser.add_argument("--repetitions", type=int, default=2_000, help="of the bootstrap")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for result.json and result.png")

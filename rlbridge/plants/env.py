@@ -62,6 +62,7 @@ class Controlled:
         observed = [signal for signal in signals if signal.role == "observation"]
         self.action_space = _box(actions, inside=True)
         self.observation_space = _box(observed + (actions if self.task.observe_applied else []), inside=False)
+        self._nothing = np.zeros(self.n)
         self._range = self.guard.rules.high - self.guard.rules.low
 
     def start(self, seeds: list[int | None], options: Mapping[str, Any], rows: NDArray[np.bool_]) -> Seen:
@@ -100,7 +101,7 @@ class Controlled:
         """The reward and termination of a period, [N] each.
 
         Raises:
-            BadPlant: the task's function gave no finite number.
+            BadPlant: the task's function gave something of another shape, or a reward that is not finite.
         """
         names = self.guard.rules.names
 
@@ -118,14 +119,21 @@ class Controlled:
             period.after.time,
             self.clock.period,
         )
-        reward = np.broadcast_to(np.asarray(self.task.reward(transition), np.float64), (self.n,))
+        reward = self._nothing + self.task.reward(transition)
+        self._check_shape("reward", reward)
         if not np.isfinite(reward).all():
             raise BadPlant(f"the task's reward is {reward[~np.isfinite(reward)][0]} for {transition}")
         if self.guard.gate.penalty:
             correction = np.abs(period.applied.requested - period.applied.decided) / self._range
             reward = reward - self.guard.gate.penalty * correction.mean(axis=1)
         over = False if self.task.terminated is None else self.task.terminated(transition)
-        return reward, np.broadcast_to(np.asarray(over, np.bool_), (self.n,))
+        terminated = np.logical_or(self._nothing, over)
+        self._check_shape("termination", terminated)
+        return reward, terminated
+
+    def _check_shape(self, what: str, rows: NDArray[Any]) -> None:
+        if rows.shape != (self.n,):
+            raise BadPlant(f"the task's {what} has the shape {rows.shape}; a number or [{self.n}] is needed")
 
 
 class PlantEnv(gymnasium.Env[Any, Any]):

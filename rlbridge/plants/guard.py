@@ -168,10 +168,12 @@ class Guard:
         told = np.empty_like(self.state.applied)
         for j, name in enumerate(self.rules.names):
             value = reading.values.get(name)
-            good = value is not None and name not in reading.bad and bool(np.all(np.isfinite(value)))
-            told[:, j] = value if good else np.nan
+            told[:, j] = np.nan if value is None or name in reading.bad else value
+        known = np.isfinite(told)
+        points = told
+        if not known.all():
+            told, points = np.where(known, told, np.nan), np.where(known, told, self.state.applied)
         self._told = told
-        points = np.where(np.isnan(told), self.state.applied, told)
         values.update((name, points[:, j]) for j, name in enumerate(self.rules.names))
         self.seen = Seen(values, self.quality.values[:, self._observed], self.quality.bad, failed, float(reading.time))
         return self.seen

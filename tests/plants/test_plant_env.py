@@ -212,6 +212,22 @@ def test_what_does_not_fit_together_is_said_before_anything_runs(sections, messa
         PlantEnv(Tank(), **sections)
 
 
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (Task(reward=lambda transition: np.zeros((3, 1))), r"reward has the shape \(3, 3\); a number or \[3\]"),
+        (Task(terminated=lambda transition: np.zeros((2, 3), bool)), "termination has the shape"),
+        (Task(reward="1 / (level - level)"), "reward is inf"),
+    ],
+    ids=["column", "table", "infinite"],
+)
+def test_a_task_that_gives_what_cannot_be_learned_from_is_told_so(task, message):
+    envs = PlantVectorEnv(Tanks(3), task=task)
+    envs.reset(seed=0)
+    with pytest.raises(BadPlant, match=message):
+        envs.step(np.zeros((3, 2), np.float32))
+
+
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
 def test_a_batch_does_what_its_rows_would_do_alone(mode):
     sections = {"gate": Gate(interlocks=(LEVEL,), penalty=0.1), "task": Task(reward=reward, terminated="level > 7")}

@@ -73,6 +73,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/transports.py
 	$(BIN)/python benchmarks/train_over_grpc.py
 	$(BIN)/python benchmarks/against_sb3.py
+	$(BIN)/python benchmarks/plant_batches.py
 
 stubs:
 	scripts/make_stubs.sh

@@ -1,6 +1,7 @@
-"""What the interlock is worth, and how it depends on the period: random coolant on 64 reactors, with it and without.
+"""What the interlock is worth, and how it depends on the period: random coolant, with it and without.
 
-``python env_servers/reactor/play_with_fire.py`` prints the highest temperatures of 50 minutes each.
+``python env_servers/reactor/play_with_fire.py`` prints the highest temperatures of 64 reactors in 15 minutes. Reactors
+that ignite are slow to simulate: of those without an interlock there are 8.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def main() -> None:
     """Print the table."""
     print("held for          " + "".join(f"{hold:8.0f} s" for hold in HOLDS))
     for period, interlock in ((3.0, False), (3.0, True), (6.0, True), (12.0, True)):
-        peaks = [highest(batch(64, period, interlock), 3000.0, hold) for hold in HOLDS]
+        peaks = [highest(batch(64 if interlock else 8, period, interlock), 900.0, hold) for hold in HOLDS]
         name = f"{period:4.0f} s, {'gate' if interlock else 'no interlock'}"
         print(f"{name:18s}" + "".join(f"{peak:8.1f} K" for peak in peaks), flush=True)
 

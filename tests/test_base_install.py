@@ -63,3 +63,13 @@ def test_training_names_the_pip_command(base, tmp_path):
     assert done.stderr.startswith("rlbridge: training needs torch: pip install 'rlbridge-toolkit[train]'")
     done = run([base / "python", "-c", "import rlbridge; rlbridge.train({})"], cwd=tmp_path)
     assert "pip install 'rlbridge-toolkit[train]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("driver", "extra"), [("opcua", "opcua"), ("modbus", "modbus"), ("fmu", "fmu"), ("simpy", "sim")]
+)
+def test_a_driver_names_the_pip_command(base, tmp_path, driver, extra):
+    (tmp_path / "serve.yaml").write_text(f"driver: {driver}\nsignals: {{a: {{role: observation, low: 0, high: 1}}}}\n")
+    done = run([base / "rlbridge", "serve", "serve.yaml"], cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"pip install 'rlbridge-toolkit[{extra}]'" in done.stderr

@@ -14,6 +14,7 @@ import yaml
 
 import rlbridge
 from rlbridge.errors import RemoteEnvError
+from rlbridge.plants.drivers.opcua_discover import discover, draft
 from tests.conftest import ROOT
 from tests.plants.peer import Peer
 
@@ -24,7 +25,7 @@ COMMON = {
 }
 OPCUA = {
     "driver": "opcua",
-    "timeout": 1.0,
+    "timeout": "2 s",
     "signals": {
         "temperature": {"role": "observation", "low": 280, "high": 400, "tag": "ns=2;s=Reactor.T"},
         "coolant": {"role": "action", "low": 290, "high": 312, "tag": "ns=2;s=Coolant.SP"},
@@ -33,7 +34,7 @@ OPCUA = {
 }
 MODBUS = {
     "driver": "modbus",
-    "timeout": 1.0,
+    "timeout": "2 s",
     "signals": {
         "level": {"role": "observation", "low": 0, "high": 30, "tag": {"input": 10, "type": "float32"}},
         "valve": {"role": "action", "low": 0, "high": 100, "tag": {"holding": 40, "scale": 0.1}},
@@ -58,9 +59,9 @@ def write(folder: Path, *plants: dict) -> str:
     return str(folder)
 
 
-@pytest.fixture(params=["opcua", "modbus"])
+@pytest.fixture(scope="module", params=["opcua", "modbus"])
 def device(request):
-    """A peer, the plant that it is, and its action's safe value."""
+    """A peer, and the plant that it is."""
     peer = Peer(f"tests.plants.{request.param}_server")
     settings, scheme, safe = {
         "opcua": (OPCUA, "opc.tcp", {"coolant": 295.0}),
@@ -87,7 +88,7 @@ def test_a_device_that_hangs_or_dies_ends_its_own_session_and_no_other(device, s
         other.reset(seed=0)
         env.step(low)
         peer.hang()
-        with pytest.raises(RemoteEnvError, match="gave no answer within 1 s"):
+        with pytest.raises(RemoteEnvError, match="gave no answer within 2 s"):
             steps(env, low)
         other.step(other.action_space.low)
         peer.go_on()
@@ -123,41 +124,37 @@ def test_the_device_gets_the_safe_action_and_a_heartbeat(device, serve, tmp_path
     assert peer.tell(get) == safe
 
 
-def test_bad_quality_and_a_value_out_of_range_end_the_episode_and_never_reach_the_policy(serve, tmp_path):
-    peer = Peer("tests.plants.opcua_server")
-    try:
-        gate = {**COMMON["gate"], "safe_action": {"coolant": 295.0}}
-        plant = {**COMMON, **OPCUA, "endpoint": f"opc.tcp://127.0.0.1:{peer.port}", "gate": gate}
-        env = rlbridge.make(serve(write(tmp_path, plant)).urls[0])
-        for line in ("bad T", "set T nan", "set T 500"):
-            peer.tell("set T 324.5")
-            assert env.reset()[0].tolist() == [324.5]
-            peer.tell(line)
-            for _ in range(3):
-                observation, _, terminated, truncated, _ = env.step(env.action_space.high)
-                assert observation.tolist() == [324.5]
-                if truncated:
-                    break
-            assert (terminated, truncated) == (False, True)
-            assert peer.tell("get SP") == "295.0"
-        env.close()
-    finally:
-        peer.kill()
+@pytest.mark.parametrize("device", ["opcua"], indirect=True)
+def test_bad_quality_and_a_value_out_of_range_end_the_episode_and_never_reach_the_policy(device, serve, tmp_path):
+    peer, plant = device
+    env = rlbridge.make(serve(write(tmp_path, plant)).urls[0])
+    for line in ("bad T", "set T nan", "set T 500"):
+        peer.tell("set T 324.5")
+        assert env.reset()[0].tolist() == [324.5]
+        peer.tell(line)
+        for _ in range(3):
+            observation, _, terminated, truncated, _ = env.step(env.action_space.high)
+            assert observation.tolist() == [324.5]
+            if truncated:
+                break
+        assert (terminated, truncated) == (False, True)
+        assert peer.tell("get SP") == "295.0"
+    env.close()
 
 
-def test_a_draft_of_discover_can_be_served_as_it_is_and_only_watches(serve, tmp_path):
-    peer = Peer("tests.plants.opcua_server")
-    try:
-        command = [sys.executable, "-m", "rlbridge", "plant", "discover", f"opc.tcp://127.0.0.1:{peer.port}"]
-        subprocess.run([*command, "--out", tmp_path / "serve.yaml"], check=True, cwd=ROOT, timeout=60)
-        env = rlbridge.make(serve(str(tmp_path)).urls[0])
-        observation, _ = env.reset()
-        assert observation.tolist() == [324.5]
-        env.step(env.action_space.low)
-        env.close()
-        assert peer.tell("get SP") == "300.0"
-    finally:
-        peer.kill()
+@pytest.mark.parametrize("device", ["opcua"], indirect=True)
+def test_a_draft_of_discover_can_be_served_as_it_is_and_only_watches(device, serve, tmp_path):
+    peer, _ = device
+    peer.tell("set T 324.5")
+    before = peer.tell("get SP")
+    endpoint = f"opc.tcp://127.0.0.1:{peer.port}"
+    (tmp_path / "serve.yaml").write_text(draft(endpoint, discover(endpoint)))
+    env = rlbridge.make(serve(str(tmp_path)).urls[0])
+    observation, _ = env.reset()
+    assert observation.tolist() == [324.5]
+    env.step(env.action_space.low)
+    env.close()
+    assert peer.tell("get SP") == before
 
 
 def test_an_fmu_that_is_stopped_or_crashes_ends_its_own_session_and_no_other(serve, tmp_path):
@@ -182,7 +179,9 @@ def test_an_fmu_that_is_stopped_or_crashes_ends_its_own_session_and_no_other(ser
         assert other.step(calm)[0].tolist() == [2.0]
         env.reset()
         assert env.step(calm)[0].tolist() == [1.5]
-        children = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "fmu_worker"], capture_output=True, text=True)
+        children = subprocess.run(
+            ["pgrep", "-P", str(os.getpid()), "-f", "fmu_process/worker.py"], capture_output=True, text=True
+        )
         newest = max(map(int, children.stdout.split()))
         os.kill(newest, signal.SIGSTOP)
         with pytest.raises(RemoteEnvError, match="within 2 s"):

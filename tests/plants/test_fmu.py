@@ -105,12 +105,12 @@ def test_what_it_prints_is_not_taken_for_an_answer(make):
     ("mode", "message"),
     [
         (CRASH, r"the FMU Tank.fmu crashed in 'advance': its process ended with SIGABRT"),
-        (HANG, r"the FMU Tank.fmu gave no answer to 'advance' within 1 s; its process was killed"),
+        (HANG, r"the FMU Tank.fmu gave no answer to 'advance' within 2 s; its process was killed"),
         (FAIL, r"the FMU Tank.fmu failed in 'advance'"),
     ],
 )
 def test_one_that_misbehaves_ends_its_own_session_and_no_other_and_can_start_again(make, mode, message):
-    plant, other = make(timeout=1.0 if mode == HANG else 20.0), make()
+    plant, other = make(timeout=2.0 if mode == HANG else 20.0), make()
     for each in (plant, other):
         each.start(None, {})
     plant.write({"mode": mode})
@@ -129,10 +129,10 @@ def test_one_that_misbehaves_ends_its_own_session_and_no_other_and_can_start_aga
 
 
 @pytest.mark.parametrize(
-    ("number", "message"), [(signal.SIGSTOP, "within 1 s"), (signal.SIGKILL, "ended with SIGKILL")]
+    ("number", "message"), [(signal.SIGSTOP, "within 2 s"), (signal.SIGKILL, "ended with SIGKILL")]
 )
 def test_a_process_that_is_stopped_or_killed_is_told(make, number, message):
-    plant = make(timeout=1.0 if number == signal.SIGSTOP else 20.0)
+    plant = make(timeout=2.0 if number == signal.SIGSTOP else 20.0)
     plant.start(None, {})
     os.kill(plant.pid, number)
     with pytest.raises(PlantLost, match=message):

@@ -9,23 +9,24 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from rlbridge.plants.plant import PlantLost
 
 
 class Child:
-    """Runs ``python -m MODULE``. One that does not answer in time is killed; each call says whose fault it was.
+    """Runs a Python script. One that does not answer in time is killed; each call says whose fault it was.
 
     Args:
-        module: reads and answers lines of JSON.
+        script: reads and answers lines of JSON.
         what: its name in errors.
     """
 
-    def __init__(self, module: str, what: str) -> None:
+    def __init__(self, script: Path, what: str) -> None:
         self._what = what
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, name="rlbridge-child", daemon=True)

@@ -18,7 +18,7 @@ with needs("fmu"):
     if find_spec("fmpy") is None:  # only the FMU's own process imports it
         raise ModuleNotFoundError(name="fmpy")
 
-_WORKER = "rlbridge.plants.drivers.fmu_worker"
+_WORKER = Path(__file__).parent / "fmu_process/worker.py"
 
 
 class FmuPlant:

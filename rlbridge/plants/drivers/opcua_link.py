@@ -19,6 +19,8 @@ with needs("opcua"):
 __all__ = ["Client", "OpcUaLink", "UaError", "UaStringParsingError", "ua"]
 
 T = TypeVar("T")
+_SESSION_TIMEOUT = 60_000
+"""Milliseconds after which a server forgets a client that is gone; one that is there is heard of every second."""
 
 
 class OpcUaLink:
@@ -38,6 +40,7 @@ class OpcUaLink:
         self._timeout = timeout
         self._security, self._user, self._password = security, user, password
         self._client: Client | None = None
+        self._dropping: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rlbridge-opcua", daemon=True)
         self._thread.start()
@@ -72,6 +75,7 @@ class OpcUaLink:
     async def _with_client(self, work: Callable[[Client], Awaitable[T]]) -> T:
         if self._client is None:
             client = Client(self.endpoint, timeout=self._timeout)
+            client.session_timeout = _SESSION_TIMEOUT
             if self._security:
                 await client.set_security_string(self._security)
             if self._user:
@@ -84,7 +88,9 @@ class OpcUaLink:
     def _drop(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            self._loop.create_task(_disconnect(client, self._timeout))
+            task = self._loop.create_task(_disconnect(client, self._timeout))
+            self._dropping.add(task)  # the loop itself holds it only weakly
+            task.add_done_callback(self._dropping.discard)
 
     def _lost(self, what: str, why: str) -> PlantLost:
         return PlantLost(f"the OPC UA server {self.endpoint} {why} (while {what})")

@@ -1,4 +1,4 @@
-"""The process that holds one FMU: ``python -m rlbridge.plants.drivers.fmu_worker``; ``fmu.py`` is its only user.
+"""The process that holds one FMU, run as a script by ``fmu.py``: it imports nothing of rlbridge, which saves a second.
 
 An FMU is somebody's native code: it crashes, hangs and leaks. Here it can only take this process with it. Requests are
 lines of JSON on standard input, each answered by one on standard output: ``{"ok": ...}`` or ``{"error": text}``. The
@@ -16,12 +16,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlbridge.plants.drivers.needs import needs
-
-with needs("fmu"):
-    import fmpy
-    from fmpy.fmi2 import FMU2Slave
-    from fmpy.fmi3 import FMU3Slave
+import fmpy
+from fmpy.fmi2 import FMU2Slave
+from fmpy.fmi3 import FMU3Slave
 
 Slave = Any  # FMU2Slave or FMU3Slave: two classes with the same methods under other names, and no types
 _INTEGERS = ("Integer", "Enumeration", "Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64")

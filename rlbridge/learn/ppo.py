@@ -119,9 +119,13 @@ class PPO:
         with torch.no_grad():
             rows = self.policy.normalised(rollout.observation.to(self.device).flatten(0, 1))
             actions = rollout.action.to(self.device).flatten(0, 1)
-            values = self._value(rows).view(rollout.steps + 1, rollout.num_envs).cpu().numpy()
             count = len(actions)
-            log_prob = self.distribution.log_prob(self.policy.head(self.policy.trunk(rows[:count])), actions)
+            # Pictures in parts: what convolutions make of them takes many times their memory.
+            size = cfg.minibatch_size if self.policy.encoder.image else len(rows)
+            values_of = torch.cat([self._value(part) for part in rows.split(size)])
+            values = values_of.view(rollout.steps + 1, rollout.num_envs).cpu().numpy()
+            outputs = torch.cat([self.policy.head(self.policy.trunk(part)) for part in rows[:count].split(size)])
+            log_prob = self.distribution.log_prob(outputs, actions)
             next_value = values[1:].copy()
             if rollout.final:
                 final = torch.from_numpy(np.stack(list(rollout.final.values()))).to(self.device)

@@ -12,21 +12,21 @@ from tests.conftest import ROOT
 
 
 class Peer:
-    """Runs ``python -m MODULE PORT``; the module prints ``ready`` and answers every line with one line.
+    """Runs ``python -m MODULE PORT ARGUMENTS``; the module prints ``ready`` and answers every line with one line.
 
     Args:
         module: such as ``tests.plants.opcua_server``.
     """
 
-    def __init__(self, module: str) -> None:
-        self._module = module
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._module, self._arguments = module, arguments
         with socket.socket() as probe:  # the kernel picks; a restart needs the same one
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", self._module, str(self.port)]
+        command = [sys.executable, "-m", self._module, str(self.port), *self._arguments]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
         )

@@ -208,3 +208,32 @@ def test_names_of_a_draft_are_unique():
     signals = yaml.safe_load(draft("opc.tcp://h:1", tags))["signals"]
     assert list(signals) == ["motor_speed", "line_pump_speed", "_1st_stage", "line_pump_speed_2"]
     assert signals["motor_speed"]["unit"] == 'a"\n'
+
+
+def test_a_server_that_wants_encryption_and_a_password_gets_them(tmp_path):
+    peer = Peer("tests.plants.opcua_server", str(tmp_path))
+    (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "wrong").write_text("guess\n")
+    endpoint = f"opc.tcp://127.0.0.1:{peer.port}"
+    secure = {"security": "Basic256Sha256,SignAndEncrypt,client.der,client-key.pem", "user": "operator"}
+    made = []
+
+    def connect(**settings):
+        made.append(load_driver("opcua")(SIGNALS, SAFE, tmp_path, endpoint=endpoint, timeout=10, **settings))
+        return made[-1]
+
+    try:
+        plant = connect(**secure, password_file="password")
+        plant.start(None, {})
+        assert plant.read().values["temperature"] == 324.5
+        for settings in ({}, {**secure, "password_file": "wrong"}):
+            with pytest.raises(PlantLost, match="failed"):
+                connect(**settings).start(None, {})
+        with pytest.raises(ValueError, match=r"security 'Basic1,Sign': expected Policy,Mode"):
+            connect(security="Basic1,Sign")
+        with pytest.raises(ValueError, match=r"two files or three"):
+            connect(security="Basic256Sha256,Sign,client.der")
+    finally:
+        for plant in made:
+            plant.close()
+        peer.kill()

@@ -9,7 +9,7 @@ from datetime import timezone
 from pathlib import Path
 from typing import Any
 
-from rlbridge.plants.drivers.opcua_link import Client, OpcUaLink, UaStringParsingError, ua
+from rlbridge.plants.drivers.opcua_link import Client, OpcUaLink, UaStringParsingError, security_in, ua
 from rlbridge.plants.drivers.seconds import seconds
 from rlbridge.plants.plant import PlantLost, PlantRefused, Reading, Signal, Value
 
@@ -23,7 +23,7 @@ class OpcUaPlant:
     Args:
         signals: whose tags are node ids.
         safe_action: what to go to when nobody is in control.
-        folder: where a relative ``password_file`` is.
+        folder: where relative files are: ``password_file``, certificates and keys.
         endpoint: ``opc.tcp://host:port[/path]``.
         timeout: seconds for each call, connecting included.
         security: ``Policy,Mode,certificate,private key[,server certificate]`` such as
@@ -31,7 +31,7 @@ class OpcUaPlant:
         user, password_file: a user name, and a file with the password; empty for an anonymous session.
 
     Raises:
-        ValueError: a signal without a node id.
+        ValueError: a signal without a node id, a ``security`` that cannot be.
         OSError: the password file cannot be read.
     """
 
@@ -52,7 +52,7 @@ class OpcUaPlant:
         self._nodes = {signal.name: _node_id(signal) for signal in signals}
         self._types: dict[str, ua.VariantType] = {}
         password = (folder / password_file).read_text().strip() if password_file else ""
-        self._link = OpcUaLink(endpoint, seconds("timeout", timeout), security, user, password)
+        self._link = OpcUaLink(endpoint, seconds("timeout", timeout), security_in(folder, security), user, password)
 
     def start(self, seed: int | None, options: Mapping[str, Any]) -> None:
         """Connect and see that every tag is there.

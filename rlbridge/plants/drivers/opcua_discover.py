@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from rlbridge.plants.drivers.opcua_link import Client, OpcUaLink, UaError, ua
+from rlbridge.plants.drivers.opcua_link import Client, OpcUaLink, UaError, security_in, ua
 
 NUMBERS = {
     getattr(ua.VariantType, name)
@@ -45,7 +46,7 @@ def discover(endpoint: str, timeout: float = 30.0, security: str = "", user: str
     Raises:
         PlantLost: no answer, or not all of it within ``timeout`` seconds.
     """
-    link = OpcUaLink(endpoint, timeout, security, user, password)
+    link = OpcUaLink(endpoint, timeout, security_in(Path.cwd(), security), user, password)
     try:
         return link.call("browsing its tags", _tags)
     finally:

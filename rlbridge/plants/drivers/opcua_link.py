@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
 from typing import TypeVar
 
 from rlbridge.plants.drivers.needs import needs
@@ -14,9 +15,11 @@ from rlbridge.plants.plant import PlantLost
 
 with needs("opcua"):
     from asyncua import Client, ua
+    from asyncua.crypto import security_policies
     from asyncua.ua.uaerrors import UaError, UaStringParsingError
+    from cryptography import x509
 
-__all__ = ["Client", "OpcUaLink", "UaError", "UaStringParsingError", "ua"]
+__all__ = ["Client", "OpcUaLink", "UaError", "UaStringParsingError", "security_in", "ua"]
 
 T = TypeVar("T")
 _SESSION_TIMEOUT = 60_000
@@ -78,6 +81,7 @@ class OpcUaLink:
             client.session_timeout = _SESSION_TIMEOUT
             if self._security:
                 await client.set_security_string(self._security)
+                _be_who_the_certificate_says(client)
             if self._user:
                 client.set_user(self._user)
                 client.set_password(self._password)
@@ -104,6 +108,38 @@ class OpcUaLink:
         self._thread.join(1)
         if not self._thread.is_alive():
             self._loop.close()
+
+
+def security_in(folder: Path, text: str) -> str:
+    """``Policy,Mode,certificate,private key[,server certificate]`` with its files looked for in a folder.
+
+    Raises:
+        ValueError: a policy or mode that there is not, or parts are missing.
+    """
+    if not text:
+        return ""
+    policy, mode, *files = (part.strip() for part in f"{text},".split(",")[:-1])
+    if not hasattr(security_policies, f"SecurityPolicy{policy}") or mode not in ("Sign", "SignAndEncrypt"):
+        raise ValueError(
+            f"security {text!r}: expected Policy,Mode,certificate,private key with a policy such as Basic256Sha256 or "
+            "Aes256Sha256RsaPss and the mode Sign or SignAndEncrypt"
+        )
+    if len(files) not in (2, 3):
+        raise ValueError(
+            f"security {text!r}: after the mode come two files or three: certificate, private key, server's"
+        )
+    return ",".join([policy, mode, *(str(folder / file) for file in files)])
+
+
+def _be_who_the_certificate_says(client: Client) -> None:
+    """Servers refuse a client whose application URI is not the one in its certificate."""
+    certificate = x509.load_der_x509_certificate(client.security_policy.host_certificate or b"")
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return
+    for uri in names.get_values_for_type(x509.UniformResourceIdentifier)[:1]:
+        client.application_uri = uri
 
 
 async def _disconnect(client: Client, timeout: float) -> None:

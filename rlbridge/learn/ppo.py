@@ -122,9 +122,9 @@ class PPO:
             count = len(actions)
             # Pictures in parts: what convolutions make of them takes many times their memory.
             size = cfg.minibatch_size if self.policy.encoder.image else len(rows)
-            values_of = torch.cat([self._value(part) for part in rows.split(size)])
+            values_of = torch.cat([self._value(part) for part in torch.split(rows, size)])
             values = values_of.view(rollout.steps + 1, rollout.num_envs).cpu().numpy()
-            outputs = torch.cat([self.policy.head(self.policy.trunk(part)) for part in rows[:count].split(size)])
+            outputs = torch.cat([self.policy.head(self.policy.trunk(part)) for part in torch.split(rows[:count], size)])
             log_prob = self.distribution.log_prob(outputs, actions)
             next_value = values[1:].copy()
             if rollout.final:

@@ -207,13 +207,13 @@ class Guard:
         result = Applied(asked, state.applied if writes else base.applied, state.applied, reasons)
         failure = self._written(state.applied) if writes else None
         moved_base = None if base is self.state else base.applied
+        self.state = state if writes and failure is None else State(base.applied, state.engaged)
         number = self.journal.act(
             *(self.mode, dt, order, self.seen.values, moved_base, requested, state.applied, reasons, writes, failure)
         )
         if self.mode == "advise" and not writes and not order.any():
             self._advise(number, requested)
         self._keep_latches(base.engaged, state.engaged)
-        self.state = state if writes and failure is None else State(base.applied, state.engaged)
         if failure is not None:
             raise failure
         return result
@@ -244,9 +244,16 @@ class Guard:
 
     def stop(self, event: str) -> None:
         """Go to the safe action at once, if the mode allows writing, and note ``event``."""
-        if self.started:
+        if not self.started:
+            return
+        try:
             self.journal.note(event, by=self.journal.by)
             self.act(np.full(self.n, Order.TRIP, np.int8), self.state.applied, 1.0)
+        except Exception:
+            # A disk that is full must not keep the plant from being safe: it is logged, not audited.
+            if self.mode == "active":
+                self._written(np.tile(self.rules.safe, (self.n, 1)))
+            raise
 
     def close(self) -> None:
         """Let go of the plant and of the audit; writes nothing."""

@@ -30,6 +30,7 @@ def act(valve: float, pump: float) -> np.ndarray:
     return np.array([valve, pump], np.float32)
 
 
+@pytest.mark.filterwarnings("ignore:.*we recommend using a symmetric and normalized space")  # units are the point
 def test_gymnasium_finds_nothing_wrong():
     check_env(PlantEnv(Tank(), task=Task(reward=reward)), skip_render_check=True)
 

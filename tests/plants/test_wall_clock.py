@@ -197,6 +197,21 @@ def test_a_write_that_fails_is_told_at_once(live, tmp_path):
     verify(tmp_path / "audit.jsonl")
 
 
+def test_an_audit_that_cannot_be_written_ends_the_session_with_the_plant_safe(live):
+    env, plant = live()
+    env.reset()
+
+    def full(record):
+        raise OSError(28, "No space left on device")
+
+    log = env.controlled.guard.journal._log
+    log.append = full
+    with pytest.raises(OSError, match="No space left on device"):
+        env.step(MIDDLE)
+    assert plant.written[-1] == SAFE
+    del log.append
+
+
 def test_a_plant_that_does_not_start_again_is_left_safe(live):
     env, plant = live()
     env.reset()

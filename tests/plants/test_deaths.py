@@ -27,7 +27,7 @@ for i in range(10**9):
         print("running", flush=True)
 """
 QUICK, NEVER = "{hold: 200 ms, ramp: 300 ms}", "{hold: 1 d, ramp: 0 s}"
-LEASE = 1.0
+LEASE = 2.0
 
 
 class Site:

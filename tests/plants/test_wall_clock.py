@@ -70,16 +70,18 @@ def test_a_step_takes_its_place_in_time_and_says_how_it_went(live, tmp_path):
 
 
 def test_who_stops_acting_is_held_then_ramped_then_tripped(live, tmp_path):
-    env, plant = live(dead_man=DeadMan(hold=0.1, ramp=0.2))
+    env, plant = live(dead_man=DeadMan(hold=0.5, ramp=0.3))
     env.reset()
     env.step(MIDDLE)
     until(lambda: plant.written[-1] == SAFE)
     until(lambda: acts(tmp_path)[-1]["why"]["valve"] == ["trip"])
     stages = [record["why"]["valve"][-1] if "why" in record else "act" for record in acts(tmp_path)]
+    began = stages.index("act")  # a slow machine may have held before
+    stages = stages[began:]
     assert sorted(set(stages), key=stages.index) == ["act", "hold", "ramp", "trip"]
     assert stages == sorted(stages, key=["act", "hold", "ramp", "trip"].index)
-    valves = [record["applied"]["valve"] for record in acts(tmp_path) if record["why" if "why" in record else "n"]]
-    ramp = [valve for valve, stage in zip(valves, stages, strict=True) if stage == "ramp"]
+    valves = [record["applied"]["valve"] for record in acts(tmp_path)[began:]]
+    ramp = [valve for valve, stage in zip(valves, stages, strict=False) if stage == "ramp"]
     steps = -np.diff([0.5, *ramp])
     assert (steps <= 0.25 * FAST.period * (1 + 1e-9)).all()  # the ramp keeps to the rate; the trip does not
     # A trip lasts: an action is not obeyed any more, and the episode is over.
@@ -147,13 +149,13 @@ def test_an_interlock_does_not_wait_for_the_next_action(live):
 
 
 def test_a_plant_that_hangs_is_given_up_within_its_time(live):
-    env, plant = live(clock=Clock(period=0.02, patience=0.2))
+    env, plant = live(clock=Clock(period=0.02, patience=1.0))
     env.reset()
     hangs, go_on = threading.Event(), threading.Event()
     read = plant.read
     plant.read = lambda: (hangs.set(), go_on.wait(30), read())[2]
     assert hangs.wait(30)
-    with pytest.raises(PlantTimeout, match=r"did not answer 'act' within 0\.24 s"):
+    with pytest.raises(PlantTimeout, match=r"did not answer 'act' within 1\.04 s"):
         env.step(MIDDLE)
     plant.read = read
     go_on.set()

@@ -108,6 +108,32 @@ def test_gyms_time_limit_is_a_truncation(old, tmp_path):
     assert json.loads(done.stdout) == [[False, False], [False, False], [False, True]], done.stderr
 
 
+def test_gyms_spaces_become_gymnasiums(old, tmp_path):
+    code = """
+import gym, gymnasium, numpy as np
+from rlbridge.server.old_gym import modern_space
+
+def build(s):
+    return s.Dict({
+        "box": s.Box(-1.0, np.array([1.0, np.inf], np.float32), (2,), np.float32),
+        "image": s.Box(0, 255, (4, 4, 3), np.uint8),
+        "pair": s.Tuple([s.Discrete(3), s.MultiBinary(2), s.MultiDiscrete([2, 5])]),
+    })
+
+assert modern_space(build(gym.spaces)) == build(gymnasium.spaces)
+
+class Strange(gym.Space):
+    pass
+
+try:
+    modern_space(Strange())
+except TypeError as error:
+    print(error)
+"""
+    done = run([old / "python", "-c", code], tmp_path)
+    assert done.stdout.startswith("a space of Gym's class Strange has no counterpart here"), done.stderr
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [

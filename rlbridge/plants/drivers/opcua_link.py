@@ -71,7 +71,7 @@ class OpcUaLink:
         except ConnectionRefusedError:
             self._drop()
             raise self._lost(what, "refused the connection: is it running, and is this its port?") from None
-        except (OSError, UaError, EOFError, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError) as error:  # asyncua raises Exception itself, too
             self._drop()
             raise self._lost(what, f"failed: {str(error) or type(error).__name__}") from error
 

@@ -77,7 +77,7 @@ class OpcUaLink:
 
     async def _with_client(self, work: Callable[[Client], Awaitable[T]]) -> T:
         if self._client is None:
-            client = Client(self.endpoint, timeout=self._timeout)
+            client = Client(self.endpoint, timeout=2 * self._timeout)  # ours ends first, and says more
             client.session_timeout = _SESSION_TIMEOUT
             if self._security:
                 await client.set_security_string(self._security)

@@ -34,7 +34,7 @@ def plant(name: Annotated[str, typer.Argument(help="Of the folder, and of what c
     """
     folder = Path(name)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", folder.name):
-        raise typer.BadParameter(f"{folder.name!r}: a name is letters, digits and _, such as boiler_2")
+        raise typer.BadParameter(f"{folder.name!r}: a letter, then letters, digits and _, such as boiler_2")
     if folder.exists():
         typer.echo(f"rlbridge: {folder} exists already; take another name or remove it", err=True)
         raise typer.Exit(BAD_INPUT)

@@ -47,8 +47,10 @@ def init(place: Place) -> None:
     Whoever may read the token is an operator: set its owner and group accordingly; the server must read it, too.
     """
     with _desk(place) as desk:
+        there = desk.token_path.exists()
         desk.create()
-        typer.echo(f"{desk.path}\n{desk.token_path}: keep it from everybody who is no operator")
+        kept = "was there already, and stays; " if there else ""
+        typer.echo(f"{desk.path}\n{desk.token_path}: {kept}keep it from everybody who is no operator")
 
 
 def estop(place: Place) -> None:
@@ -80,16 +82,18 @@ def confirm(
 def status(
     place: Place, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
-    """What is in force, and the last line of the audit beside the operator's file."""
+    """What is in force, and the last line of the audit."""
+    from rlbridge.plants.operator import audit_file
+
     with _desk(place) as desk:
         standing = asdict(desk.standing())
         standing["latched"] = sorted(standing["latched"])
-        last = _last_line(desk.path.parent / "audit.jsonl")
+        last = _last_line(audit_file(place))
     if as_json:
         typer.echo(json.dumps({**standing, "last": last}))
         return
     typer.echo(f"e-stop     {standing['estop'] or 'no'}")
-    typer.echo(f"mode       {standing['mode'] or 'as in serve.yaml'}")
+    typer.echo(f"mode       {standing['mode'] or 'as the gate: section says; no operator has switched it'}")
     typer.echo(f"latched    {', '.join(standing['latched']) or 'nothing'}")
     for key in ("n", "event", "mode", "requested", "applied", "would_apply", "why"):
         if last and key in last:

@@ -103,9 +103,9 @@ class Guard:
         self.journal.open()
         self._obey()
         if self.standing.estop:
+            desk = self.operator.path if self.operator else self.folder
             raise PlantRefused(
-                f"the plant is stopped: {self.standing.estop}. An operator clears it: rlbridge plant clear "
-                f"{self.folder}"
+                f"the plant is stopped: {self.standing.estop}. An operator clears it: rlbridge plant clear {desk}"
             )
         if isinstance(self.plant, BatchPlant):
             self.plant.start_rows(rows, seeds, options)

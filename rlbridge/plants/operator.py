@@ -138,17 +138,43 @@ def operator_file(place: Path) -> OperatorFile:
     Raises:
         NoOperator: there is no serve.yaml, or it names none.
     """
-    if not place.is_dir() and place.suffix not in (".yaml", ".yml"):
+    path = _serve_file(place)
+    if path is None:
         return OperatorFile(place)
-    path = place / "serve.yaml" if place.is_dir() else place
     try:
-        content = yaml.safe_load(path.read_text())
-        name = content["gate"]["operator"]
-    except (OSError, yaml.YAMLError) as error:
-        raise NoOperator(f"cannot read {path}: {error}") from error
+        name = _gate(path)["operator"]
     except (KeyError, TypeError):
         raise NoOperator(f"{path} names no operator's file: add `operator: operator.jsonl` under gate:") from None
     return OperatorFile(path.parent / str(name))
+
+
+def audit_file(place: Path) -> Path:
+    """The audit of the same plant; beside an operator's file, the one that is called audit.jsonl.
+
+    Raises:
+        NoOperator: there is no serve.yaml.
+    """
+    path = _serve_file(place)
+    if path is None:
+        return place.parent / "audit.jsonl"
+    try:
+        name = _gate(path)["audit"]
+    except (KeyError, TypeError):
+        name = None
+    return path.parent / str(name or "audit.jsonl")
+
+
+def _serve_file(place: Path) -> Path | None:
+    if place.is_dir():
+        return place / "serve.yaml"
+    return place if place.suffix in (".yaml", ".yml") else None
+
+
+def _gate(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text())["gate"]
+    except (OSError, yaml.YAMLError) as error:
+        raise NoOperator(f"cannot read {path}: {error}") from error
 
 
 def _signature(token: bytes, before: Any, line: dict[str, Any]) -> str:

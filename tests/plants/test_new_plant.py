@@ -50,15 +50,17 @@ def test_the_folder_passes_its_own_test_serves_and_trains(folder, serve):
 
 def test_names_that_are_none_and_folders_that_exist_are_refused(folder):
     assert "exists already" in command("new", "plant", "boiler", code=2)
-    assert "letters, digits and _" in command("new", "plant", "boi-ler", code=2)
+    assert "a letter, then letters, digits and _" in command("new", "plant", "boi-ler", code=2)
 
 
 def test_an_operator_stops_and_clears_the_plant_by_command(folder, serve):
     top = folder.parent
     assert "names no operator's file" in command("plant", "estop", "boiler", code=2)
     path = folder / "serve.yaml"
-    path.write_text(path.read_text().replace("  mode: active ", "  operator: operator.jsonl\n  mode: active "))
+    text = path.read_text().replace("  mode: active ", "  operator: operator.jsonl\n  mode: active ")
+    path.write_text(text.replace("audit: audit.jsonl", "audit: boiler.jsonl"))
     command("plant", "init", "boiler")
+    assert "was there already" in command("plant", "init", "boiler")
     assert (folder / "operator.jsonl.token").stat().st_mode & 0o077 == 0
     env = rlbridge.make(serve(str(folder)).urls[0])
     env.reset(seed=0)
@@ -68,7 +70,7 @@ def test_an_operator_stops_and_clears_the_plant_by_command(folder, serve):
     assert truncated
     assert info["applied"] == 0.0
     assert info["why"] == {"heater": ["estop"]}
-    with pytest.raises(errors.RemoteEnvError, match="e-stop by"):
+    with pytest.raises(errors.RemoteEnvError, match=r"e-stop by.*rlbridge plant clear .*operator\.jsonl"):
         env.reset()
     status = json.loads(command("plant", "status", "boiler", "--json"))
     assert status["estop"].startswith("e-stop by")
@@ -82,6 +84,6 @@ def test_an_operator_stops_and_clears_the_plant_by_command(folder, serve):
     info = env.step(np.array([9.0], np.float32))[-1]
     assert (info["applied"], info["decided"]) == (5.0, 9.0)
     env.close()
-    damaged = (folder / "audit.jsonl").read_text().replace('"applied":{"heater":9.0}', '"applied":{"heater":8.0}', 1)
-    (folder / "audit.jsonl").write_text(damaged)
-    assert "it was altered" in command("audit", "verify", "boiler/audit.jsonl", code=1)
+    damaged = (folder / "boiler.jsonl").read_text().replace('"applied":{"heater":9.0}', '"applied":{"heater":8.0}', 1)
+    (folder / "boiler.jsonl").write_text(damaged)
+    assert "it was altered" in command("audit", "verify", "boiler/boiler.jsonl", code=1)

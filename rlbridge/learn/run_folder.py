@@ -137,7 +137,10 @@ class RunFolder:
         """
         folder = cls(Path(path))
         if not folder.config.is_file():
-            raise RunFolderError(f"{path} is no run folder: it has no config.yaml.")
+            within = sorted(config.parent for config in folder.path.glob("*/config.yaml"))
+            meant = f" Run folders in it: {', '.join(map(str, within[:8]))}." if within else ""
+            what = "it has no config.yaml" if folder.path.exists() else "there is nothing of that name"
+            raise RunFolderError(f"{path} is no run folder: {what}.{meant}")
         return folder
 
     def write_environment(self, envs: Any) -> None:

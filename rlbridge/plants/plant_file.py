@@ -62,9 +62,12 @@ class PlantFile(Settings):
         if (self.env is None) == (self.driver is None):
             raise ValueError("a plant is given by either env: (a Python class) or driver:")
         if self.driver is not None and not self.signals:
-            raise ValueError("a driver needs signals:")
+            raise ValueError("a plant behind a driver needs a section signals")
         if self.driver is None and self.model_extra:
-            raise ValueError(f"unknown key {', '.join(self.model_extra)}; keys of a driver need driver:")
+            key = next(iter(self.model_extra))
+            close = difflib.get_close_matches(key, type(self).model_fields, n=1)
+            meant = f"did you mean {close[0]!r}?" if close else "keys of a driver need driver:"
+            raise ValueError(f"unknown key {key!r}; {meant}")
         if self.driver is not None and self.kwargs:
             raise ValueError("kwargs: are for a Python class; a driver's keys stand beside driver:")
         return self
@@ -95,6 +98,7 @@ class PlantFactory:
             BadPlant, ExpressionError, and whatever making the plant raises.
         """
         plant = self.make_plant(**self.file.kwargs)
+        _complete(plant)
         env = PlantEnv(plant, render_mode=render_mode, logs=logs, **self._sections(plant))
         env.controlled.guard.journal.by = held_by
         return env
@@ -165,6 +169,21 @@ def _narrow(signal: Signal, settings: SignalSettings) -> Signal:
     if signal.max_rate is not None and new.max_rate is not None and new.max_rate > signal.max_rate:
         raise BadPlant(f"signals.{signal.name}: max_rate {new.max_rate:g} is above the plant's own {signal.max_rate:g}")
     return new
+
+
+def _complete(plant: Any) -> None:
+    """Whether it has what every plant has.
+
+    Raises:
+        BadPlant: something is missing; names it.
+    """
+    start = "start_rows" if hasattr(plant, "num_envs") else "start"
+    missing = [name for name in ("signals", start, "read", "write", "safe_action", "close") if not hasattr(plant, name)]
+    if missing:
+        raise BadPlant(
+            f"{type(plant).__name__} is no plant yet, it has no {', '.join(missing)}: what each is for stands in "
+            "rlbridge.plants.Plant (`rlbridge new plant NAME` makes an example)"
+        )
 
 
 def _driver(file: PlantFile, folder: Path) -> Callable[..., Plant]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import gymnasium
 import yaml
@@ -159,7 +160,7 @@ class Offer:
         if not hasattr(env, "observation_space") or not hasattr(env, "action_space"):
             raise UnknownFactory(
                 f"{self.name!r} made a {type(env).__name__}, which has no observation_space and action_space: "
-                "the factory must return a gymnasium.Env"
+                + (_PLANT_ALONE if hasattr(env, "safe_action") else "the factory must return a gymnasium.Env")
             )
         if self.make_batch is not None:
             batch = self._call(self.make_batch, None, "", num_envs=1)
@@ -169,6 +170,12 @@ class Offer:
                 )
             close_quietly(batch)
         return env  # type: ignore[no-any-return]
+
+
+_PLANT_ALONE = (
+    "it is a plant, and a plant needs a serve.yaml with at least one of clock:, gate: and task: beside env:; "
+    "`rlbridge new plant NAME` makes an example"
+)
 
 
 def _accepts(factory: Callable[..., Any], parameter: str) -> bool:
@@ -243,12 +250,36 @@ def _validated(model: type[_Model], content: dict[str, Any], path: Path) -> _Mod
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
-        kind = "a plant" if model is PlantFile else "an environment"
-        allowed = ", ".join(EnvironmentFile.model_fields if model is ServeFile else model.model_fields)
-        raise UnknownFactory(
-            f"{str(path)!r} is not a valid serve file:\n" + "\n".join(lines) + f"\nKeys of {kind}: {allowed}"
-        ) from error
+        lines = "\n".join(f"  {_explain(model, problem)}" for problem in error.errors())
+        raise UnknownFactory(f"{str(path)!r} is not a valid serve file:\n{lines}") from error
+
+
+def _explain(model: type[BaseModel], problem: Any) -> str:
+    """One problem of a serve file: where, what was given, and what to write instead."""
+    *above, key = problem["loc"] or ("",)
+    where = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        known = _keys(model, above)
+        if model is ServeFile and not above and key in {*EnvironmentFile.model_fields, *PlantFile.model_fields}:
+            return f"{where}: beside envs: there is nothing else; it belongs into one of the entries."
+        close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+        meant = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}."
+        return f"unknown key {where!r}; {meant}"
+    if problem["type"] == "missing":
+        return f"{where} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message} (got {problem['input']!r})" if key else message
+
+
+def _keys(here: Any, above: Sequence[Any]) -> list[str]:
+    """The keys that a section has, found along the way to it: through fields, and what a list or mapping holds."""
+    for part in above:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            field_here = here.model_fields.get(part)
+            here = field_here.annotation if field_here else None
+        else:
+            here = next((kind for kind in reversed(get_args(here)) if isinstance(kind, type)), None)
+    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
 
 
 def _plant_offer(file: PlantFile, folder: Path) -> Offer:

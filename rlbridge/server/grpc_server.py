@@ -89,7 +89,8 @@ class GrpcServer:
             credentials = grpc.ssl_server_credentials(((key, cert),), client_ca, client_ca is not None)
             return int(self._server.add_secure_port(address, credentials))
         except RuntimeError as error:
-            raise PortTaken(f"cannot listen on {address}: {_bind_problem(host, port)}. Try port 0.") from error
+            reason = _bind_problem(host, port)
+            raise PortTaken(f"cannot listen on {address}: {reason}. Take another port; 0 is any free one.") from error
 
     def bind_unix(self, path: str) -> None:
         """Listen on a unix socket; a stale file of a dead server is replaced.

@@ -85,7 +85,9 @@ class HttpServer:
         except OSError as error:
             listener.close()
             reason = str(error.strerror or error).lower()
-            raise PortTaken(f"cannot listen on {host}:{port}: {reason}. Try port 0.") from error
+            raise PortTaken(
+                f"cannot listen on {host}:{port}: {reason}. Take another port; 0 is any free one."
+            ) from error
         self._listeners.append((listener, context))
         return int(listener.getsockname()[1])
 

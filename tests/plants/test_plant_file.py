@@ -84,7 +84,9 @@ def test_a_batch_of_simulated_plants_is_one_object_in_every_mode(serve, plant_fi
         ("pump: -2}", "pump: -5}", "outside"),
         ("task:", "driver: opcua\ntask:", "either env"),
         ("task:", "endpoint: x\ntask:", "keys of a driver need driver"),
-        ("gate:", "gate:\n  mod: active", "Extra inputs"),
+        ("gate:", "gate:\n  mod: active", "unknown key 'gate.mod'; did you mean 'mode'"),
+        ("task:", "taks: {}\ntask:", "unknown key 'taks'; did you mean 'task'"),
+        ("valve: {low", "valve: {lo", "unknown key 'signals.valve.lo'; did you mean 'low'"),
         ('reward: "-abs(level - 6)"', 'reward: "-abs(levle - 6)"', "did you mean 'level'"),
     ],
 )
@@ -92,6 +94,19 @@ def test_what_is_wrong_in_the_file_is_said_at_the_start(plant_file, old, new, me
     assert old in TANK
     with pytest.raises(Exception, match=message):
         load_catalog(plant_file(TANK.replace(old, new)))[0].make()
+
+
+def test_a_class_that_is_no_plant_yet_or_a_plant_without_its_file_says_what_to_do(plant_file, tmp_path):
+    (tmp_path / "kiln.py").write_text("class Kiln:\n    signals = []\n    def safe_action(self): return {}\n")
+    with pytest.raises(errors.RemoteEnvError, match="Kiln is no plant yet, it has no start, read, write, close: "):
+        load_catalog(plant_file("env: kiln.py:Kiln\nclock: {period: 1 s}\n"))[0].make()
+    with pytest.raises(ValueError, match=r"it is a plant, and a plant needs a serve\.yaml with"):
+        load_catalog(plant_file("env: kiln.py:Kiln\n"))[0].check()
+
+
+def test_a_key_beside_envs_is_told_where_it_belongs(plant_file):
+    with pytest.raises(ValueError, match="name: beside envs: there is nothing else"):
+        load_catalog(plant_file("name: kiln\nenvs: [{env: CartPole-v1}]\n"))
 
 
 def test_an_unknown_driver_or_key_is_named(plant_file):

@@ -55,9 +55,17 @@ def evaluate(
             raise typer.BadParameter("--checkpoint is for a run folder; a policy file holds one policy")
         with reported():
             result = _play_file(policy, env, episodes, seed, gif)
+    elif not Path(policy).exists():
+        raise typer.BadParameter(f"there is nothing at {policy}")
     else:
         with reported():
-            from rlbridge.learn import load_run
+            try:
+                from rlbridge.learn import load_run
+            except ModuleNotFoundError as error:
+                file = Path(policy) / "policy.onnx"
+                if not file.is_file():
+                    raise
+                raise ModuleNotFoundError(f"{error}; or without it: rlbridge evaluate {file}") from error
 
             run = load_run(policy, int(checkpoint) if checkpoint.isdigit() else checkpoint)
             result = run.evaluate(episodes, target=env, seed=seed, gif=gif)

@@ -92,7 +92,10 @@ def _picture(env: gymnasium.Env[Any, Any]) -> Any:
     """The environment as it looks now, in 256 colours, no side longer than MAX_SIDE."""
     from PIL import Image
 
-    frame: NDArray[Any] = np.asarray(env.render())
+    try:
+        frame: NDArray[Any] = np.asarray(env.render())
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise CannotRender(f"the environment cannot draw itself: {error}") from error
     if frame.dtype != np.uint8 or frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] not in (3, 4)):
         raise CannotRender(
             f"render() gave {frame.dtype}{list(frame.shape)}; a picture is uint8, [height, width, 3 colours]."

@@ -85,6 +85,7 @@ def test_export_writes_the_checkpoint_that_is_asked_for(run_dir, tmp_path):
         (["export", "RUN", "/no/such/folder/p.onnx"], 2, "there is no folder /no/such/folder"),
         (["export", "RUN", "TMP/p.onnx", "--checkpoint", "77"], 1, "step_77 holds no checkpoint"),
         (["export", "TMP", "TMP/p.onnx"], 1, "is no run folder"),
+        (["evaluate", "TMP/nix"], 2, "there is nothing at"),
         (["evaluate", "TMP/p.onnx"], 1, "p.onnx cannot be read: there is none"),
         (["evaluate", "RUN/policy.onnx", "--checkpoint", "best"], 2, "is for a run folder"),
         (["evaluate", "RUN/policy.onnx", "--env", "Acrobot-v1"], 1, "the environment's are Box([ -1."),

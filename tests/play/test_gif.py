@@ -101,8 +101,13 @@ def test_who_cannot_render_is_told_what_there_is(serve, tmp_path):
         def __init__(self):
             super().__init__()
 
+    class Bare(Counter):
+        def render(self):
+            raise gymnasium.error.DependencyNotInstalled("pip install pygame")
+
     policy = Constant(Counter())
     for make, words in [
+        (Bare, "cannot draw itself: pip install pygame"),
         (Text, "this one renders: ansi, human"),
         (Deaf, "made without a render_mode"),
         (Wrong, r"render\(\) gave float64\[4, 4\]"),

@@ -6,6 +6,8 @@ noted down the last hash (`rlbridge audit verify` prints it and can be told what
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -46,7 +48,8 @@ class AuditLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._file = path.open("a+b")
+        # Without a buffer: what a full disk did not take must not be written later, behind other lines.
+        self._file = path.open("a+b", buffering=0)
         try:
             _lock(self._file.fileno(), path)
             self.count, self.head, torn = _tail(self._file, path)
@@ -66,10 +69,20 @@ class AuditLog:
             number = self.count
             line = {"n": number, "at": round(time.time(), 6), **record, "prev": self.head}
             line["hash"] = digest(line)
-            self._file.write(_text(line) + b"\n")
-            self._file.flush()
+            self._write(_text(line) + b"\n")
             self.head, self.count = line["hash"], number + 1
             return number
+
+    def _write(self, line: bytes) -> None:
+        """All of it or nothing."""
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, "no space left for a whole line", str(self.path))
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(end)
+            raise
 
     def close(self) -> None:
         """Let go of the file."""
@@ -118,7 +131,7 @@ def _parsed(line: bytes, path: Path, n: int) -> dict[str, Any]:
         record = json.loads(line)
         if not isinstance(record, dict):
             raise ValueError("it is no object")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AuditBroken(f"{path}, line {n + 1}: {error}") from None
     return record
 

@@ -122,7 +122,7 @@ class WallClock:
         self._error: BaseException | None = None
         self._asked: _Command | None = None  # the step that waits for its period's end
         self._outcome: tuple[Seen, Applied]
-        self._deadline = self._fresh_at = self._wrote_at = self._read_at = 0.0
+        self._deadline = self._fresh_at = self._wrote_at = self._shown_at = 0.0
         self._ramping_since: float | None = None
         self._acted = False
         self._misses = 0
@@ -241,8 +241,8 @@ class WallClock:
             raise
         self._running, self._tripped, self._resting, self._misses = True, False, False, 0
         self._ramping_since = None
-        self._read_at = self._fresh_at = self._wrote_at = time.monotonic()
-        self._deadline = self._read_at + self._clock.period
+        self._shown_at = self._fresh_at = self._wrote_at = time.monotonic()
+        self._deadline = self._shown_at + self._clock.period
         self._acted = True  # the first period is the client's to think in
         return seen
 
@@ -250,7 +250,7 @@ class WallClock:
         self._asked = command
         now = time.monotonic()
         requested: Numbers = command.arguments[0]
-        age, limit = now - self._read_at, self.guard.gate.max_age
+        age, limit = now - self._shown_at, self.guard.gate.max_age
         if limit is not None and age > limit:
             self.guard.refused(f"the observation that it answers is {age:.3f} s old, max_age is {limit:g} s")
             applied = self._apply(self._order(now), requested, now, Reason.REFUSED)
@@ -280,7 +280,6 @@ class WallClock:
         now = time.monotonic()
         late = now - self._deadline
         seen = self.guard.read(now)
-        self._read_at = now
         failed = bool(seen.failed.any())
         self._tripped |= failed
         if not self._acted:
@@ -295,6 +294,7 @@ class WallClock:
         self._deadline += (passed + 1) * self._clock.period
         if self._asked is not None:
             command, self._asked, (before, applied) = self._asked, None, self._outcome
+            self._shown_at = now
             over = np.full(self.guard.n, self._tripped or self.guard.estopped, np.bool_)
             timing = {
                 "jitter": late,

@@ -37,6 +37,7 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {  # with the number of 
     "where": (3, np.where),
 }
 _LONGEST = 1000
+_DEEPEST = 50
 
 _Node = Callable[[Mapping[str, Any], list[Any]], Any]
 """Takes the values, and a list that comparisons with something that is not a number are noted in."""
@@ -70,8 +71,9 @@ class Expression:
             raise ExpressionError(f"the formula has {len(text)} characters, the limit is {_LONGEST}")
         try:
             tree = ast.parse(text.strip(), mode="eval")
+            self._check_depth(tree.body)
             self._evaluate = self._build(tree.body)
-        except (SyntaxError, ValueError, RecursionError) as error:
+        except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
             if isinstance(error, ExpressionError):
                 raise
             raise ExpressionError(f"{text!r} is not a formula: {error}") from None
@@ -85,6 +87,14 @@ class Expression:
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
+
+    def _check_depth(self, root: ast.AST) -> None:
+        """Nested deeper, it might be built here and then fail in a step, whose stack is not empty."""
+        level, depth = [root], 0
+        while level:
+            level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
+            if depth > _DEEPEST:
+                raise ExpressionError(f"{self.text!r}: it is nested deeper than {_DEEPEST} levels")
 
     def _build(self, node: ast.AST) -> _Node:
         if isinstance(node, ast.Constant) and type(node.value) in (int, float):

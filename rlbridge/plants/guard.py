@@ -90,6 +90,7 @@ class Guard:
         self.started = False
         self._beat = 0
         self._advice: OrderedDict[int, Numbers] = OrderedDict()
+        self._confirmed: Numbers | None = None
         self.seen: Seen
 
     # ---------------------------------------------------------------------------------------------------- start
@@ -107,6 +108,8 @@ class Guard:
             raise PlantRefused(
                 f"the plant is stopped: {self.standing.estop}. An operator clears it: rlbridge plant clear {desk}"
             )
+        if self.operator is not None and any(lock.latch for lock in self.rules.interlocks):
+            self.operator.check_writable()
         if isinstance(self.plant, BatchPlant):
             self.plant.start_rows(rows, seeds, options)
         else:
@@ -114,12 +117,14 @@ class Guard:
         if not self.started:
             rows = np.ones(self.n, np.bool_)
         self.quality.forget(rows)
-        self.state = State(self.state.applied, np.where(rows[:, None], self._latched(), self.state.engaged))
+        self._advice.clear()
+        self._confirmed = None
         unknown = self._take_over(rows, now)
         failed = self.seen.failed & rows
         if failed.any():
             bad = self.names_of_bad(self.seen, int(np.argmax(failed)))
             raise PlantRefused(f"the plant cannot start: {', '.join(bad)} cannot be read, or only outside its range")
+        self.state = State(self.state.applied, np.where(rows[:, None], self._engaged(), self.state.engaged))
         self.started = True
         self.journal.start(self.mode, self.state)
         if unknown and self.mode == "active":
@@ -297,6 +302,9 @@ class Guard:
         if standing is self.standing or standing == self.standing:
             return
         before, self.standing = self.standing, standing
+        if before.confirmations != standing.confirmations and standing.confirmed is not None:
+            # Now or never: numbers begin anew in another audit file, and what comes later nobody has looked at.
+            self._confirmed = self._advice.pop(standing.confirmed, None)
         self.journal.note(
             "operator",
             estop=standing.estop,
@@ -310,8 +318,15 @@ class Guard:
             self.state = State(self.state.applied, self.state.engaged & ~freed)
             self.journal.note("cleared", engaged=self.state.engaged.tolist())
 
-    def _latched(self) -> Flags:
-        return np.array([lock.when.text in self.standing.latched for lock in self.rules.interlocks], np.bool_)
+    def _engaged(self) -> Flags:
+        """[N, I] with what an episode begins: what is latched and, in a plant that was there before, whatever has not
+        reached its end: else a reset, or another session, would be the way out of an interlock."""
+        engaged = self._disengaged()
+        for i, lock in enumerate(self.rules.interlocks):
+            engaged[:, i] = lock.when.text in self.standing.latched
+            if self.live and lock.until is not None:
+                engaged[:, i] |= np.logical_not(lock.until(self.seen.values))
+        return engaged
 
     def _disengaged(self) -> Flags:
         return np.zeros((self.n, len(self.rules.interlocks)), np.bool_)
@@ -330,4 +345,5 @@ class Guard:
 
     def _take_confirmed(self) -> Numbers | None:
         """The advice that an operator has confirmed since the last time, once."""
-        return None if self.standing.confirmed is None else self._advice.pop(self.standing.confirmed, None)
+        confirmed, self._confirmed = self._confirmed, None
+        return confirmed

@@ -45,9 +45,9 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        held, self._log = self._log, None
+        if held is not None:
+            held.close()
 
     def note(self, event: str, **fields: Any) -> int:
         """One record; returns its number, or -1 where none are kept."""

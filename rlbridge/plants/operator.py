@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import secrets
+import stat
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +22,11 @@ from typing import Any
 
 import yaml
 
+from rlbridge.plants.plant import PlantRefused
 from rlbridge.plants.settings import MODES
 
 log = logging.getLogger("rlbridge.plants")
+_MOST_BYTES = 1 << 26
 
 
 class OperatorRefused(PermissionError):
@@ -43,6 +46,7 @@ class Standing:
         mode: in force instead of the one in serve.yaml; None: that one.
         latched: the ``when`` of interlocks that stay engaged.
         confirmed: the number of the last advice that was confirmed.
+        confirmations: how many there were.
         refused: lines that no operator signed.
     """
 
@@ -50,6 +54,7 @@ class Standing:
     mode: str | None = None
     latched: frozenset[str] = frozenset()
     confirmed: int | None = None
+    confirmations: int = 0
     refused: int = 0
 
 
@@ -83,7 +88,7 @@ class OperatorFile:
             status = self.path.stat()
             now = (status.st_size, status.st_mtime_ns, status.st_ino)
             if now != self._seen:
-                self._standing = _fold(self.path.read_bytes(), self._token())
+                self._standing = _fold(_content(self.path), self._token())
                 self._seen = now
         except OSError as error:
             self._seen = None
@@ -109,6 +114,17 @@ class OperatorFile:
             )
         self._add({"command": verb, "by": by, **arguments}, self._token())
 
+    def check_writable(self) -> None:
+        """For interlocks that latch: one that is not noted here would be gone with the next reset.
+
+        Raises:
+            PlantRefused: this account cannot write the file.
+        """
+        if not os.access(self.path, os.W_OK):
+            raise PlantRefused(
+                f"{self.path} cannot be written by this account, but interlocks that latch are kept there"
+            )
+
     def latch(self, when: str) -> None:
         """Note that an interlock has latched."""
         self._add({"command": "latch", "when": when})
@@ -126,7 +142,7 @@ class OperatorFile:
             file.write(json.dumps(line).encode() + b"\n")
 
     def _token(self) -> bytes:
-        token = self.token_path.read_text().strip().encode()
+        token = _content(self.token_path).strip()
         if len(token) < 16:
             raise OSError(f"the token in {self.token_path} has {len(token)} characters, 16 are the least")
         return token
@@ -177,6 +193,16 @@ def _gate(path: Path) -> Any:
         raise NoOperator(f"cannot read {path}: {error}") from error
 
 
+def _content(path: Path) -> bytes:
+    """All of a file; of a regular one, since reading a pipe or a device may never end."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path} is no file")
+    if status.st_size > _MOST_BYTES:
+        raise OSError(f"{path} has {status.st_size} bytes, the limit is {_MOST_BYTES}")
+    return path.read_bytes()
+
+
 def _signature(token: bytes, before: Any, line: dict[str, Any]) -> str:
     text = json.dumps({key: value for key, value in line.items() if key != "signature"}).encode()
     return hmac.new(token, before.digest() + text, "sha256").hexdigest()
@@ -203,10 +229,11 @@ def _fold(content: bytes, token: bytes) -> Standing:
             elif command == "mode" and line["mode"] in MODES:
                 standing = replace(standing, mode=line["mode"])
             elif command == "confirm":
-                standing = replace(standing, confirmed=int(line["advice"]))
+                count = standing.confirmations + 1
+                standing = replace(standing, confirmed=int(line["advice"]), confirmations=count)
             else:
                 raise ValueError(f"the command {command!r} is unknown")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             log.warning("a line of the operator's file is not obeyed: %s: %s", error, text[:200])
             standing = replace(standing, refused=standing.refused + 1)
     return standing

@@ -45,7 +45,7 @@ def verify(path: Path, head: str | None = None) -> Verified:
         found |= last == head
         try:
             replay.take(record)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
             if isinstance(error, AuditBroken):
                 raise
             raise AuditBroken(f"{path}, line {lines}: it is not what a gate writes: {error!r}") from error

@@ -78,6 +78,8 @@ def _check(signals: Sequence[Signal]) -> None:
             raise BadPlant(f"the signal {signal.name!r} needs finite low < high, not [{signal.low}, {signal.high}]")
         if signal.max_rate is not None and not (0 < signal.max_rate < np.inf):
             raise BadPlant(f"the signal {signal.name!r}: max_rate = {signal.max_rate} should be above 0, or left out")
+        if not 0 <= signal.hold < np.inf:
+            raise BadPlant(f"the signal {signal.name!r}: hold = {signal.hold} should be a number of seconds from 0 on")
     for role in ("observation", "action"):
         if not any(signal.role == role for signal in signals):
             raise BadPlant(f"the plant has no signal of role {role!r}")

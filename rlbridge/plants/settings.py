@@ -36,8 +36,9 @@ def _per_second(value: Any) -> Any:
     return float(match[1]) / _SECONDS[match[2]]
 
 
-Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
-Period = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+_LONGEST = 1e9  # seconds, thirty years; what waits cannot wait for much longer
+Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=_LONGEST, allow_inf_nan=False)]
+Period = Annotated[float, BeforeValidator(_seconds), Field(ge=1e-6, le=_LONGEST, allow_inf_nan=False)]
 Rate = Annotated[float, BeforeValidator(_per_second), Field(gt=0, allow_inf_nan=False)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -86,7 +87,10 @@ class Gate(Settings):
     )
     dead_man: DeadMan = DeadMan()  # type: ignore[call-arg]
     penalty: float = Field(
-        0.0, ge=0, description="Off the reward: times the mean correction of the actions, as a part of their ranges."
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Off the reward: times the mean correction of the actions, as a part of their ranges.",
     )
     readback_tolerance: float = Field(
         0.01, ge=0, le=1, description="A set point that differs by more of its range was changed by somebody else."

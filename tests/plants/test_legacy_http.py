@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import queue
+import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import gymnasium
@@ -130,6 +132,9 @@ def test_done_at_the_time_limit_is_a_truncation(connect, answering, limit, ends)
         ((200, '{"reward": 1, "next_state": [1, 2, 3, NaN], "done": false}'), "expected 4 finite numbers"),
         ((200, '{"reward": null, "next_state": [1, 2, 3, 4], "done": false}'), "reward None"),
         ((200, '{"reward": 1, "next_state": [1, 2, 3, 4], "done": "no"}'), "done 'no'"),
+        ((200, f'{{"reward": 1{"0" * 400}, "next_state": [1, 2, 3, 4], "done": false}}'), "no finite number"),
+        ((200, f'{{"reward": 1, "next_state": [1, 2, 3, 1{"0" * 400}], "done": false}}'), "not a JSON string of JSON"),
+        ((200, "[" * 100_000), "not a JSON string of JSON"),
     ],
 )
 def test_an_answer_that_the_wire_does_not_allow_is_told(connect, answering, answer, message):
@@ -137,6 +142,40 @@ def test_an_answer_that_the_wire_does_not_allow_is_told(connect, answering, answ
     env.reset()
     with pytest.raises(PlantLost, match=message):
         env.step(0)
+
+
+@pytest.mark.parametrize("drip", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n["])
+def test_an_answer_that_never_ends_is_cut_off(connect, drip):
+    ended = threading.Event()
+
+    def feed(listener):
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            while not ended.wait(0.05):
+                connection.sendall(drip if drip.endswith(b"\n") else drip[-1:] if fed else drip)
+                fed.append(1)
+
+    fed: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=feed, args=(listener,), daemon=True)
+        thread.start()
+        env = connect(listener.getsockname()[1], timeout=0.5)
+        env.reset()
+        failures: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+
+        def step():
+            try:
+                env.step(0)
+            except BaseException as error:
+                failures.put(error)
+
+        threading.Thread(target=step, daemon=True).start()
+        try:
+            with pytest.raises(PlantLost, match="gave no answer within"):
+                raise failures.get(timeout=30)
+        finally:
+            ended.set()
+            thread.join(10)
 
 
 def test_a_server_that_hangs_or_dies_ends_its_own_session_and_no_other(server, serve):

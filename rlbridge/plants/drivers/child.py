@@ -84,8 +84,9 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._reader.join()
-        self._process.stdout.close()
+        self._reader.join(1.0)
+        if not self._reader.is_alive():  # else a process that the child started holds the other end
+            self._process.stdout.close()
 
 
 class ChildError(RuntimeError):

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import http.client
 import json
-import math
 import select
-from collections.abc import Sequence
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -26,6 +29,35 @@ from rlbridge.plants.plant import PlantLost
 
 Observation = NDArray[np.float64]
 _MOST_BYTES = 1 << 20
+
+
+@contextmanager
+def _cut_after(seconds: float, sock: socket.socket) -> Iterator[None]:
+    """Shut the socket down after so long: its own timeout is for each wait, and a byte now and then meets that.
+
+    Raises:
+        TimeoutError: that has happened.
+    """
+    over = threading.Event()
+
+    def cut() -> None:
+        over.set()
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        if over.is_set():
+            raise TimeoutError from error
+        raise
+    finally:
+        timer.cancel()
+    if over.is_set():
+        raise TimeoutError  # what was read until then may look whole
 
 
 class LegacyHttpEnv(gymnasium.Env[Observation, np.int64]):
@@ -41,7 +73,7 @@ class LegacyHttpEnv(gymnasium.Env[Observation, np.int64]):
         actions: how many there are; sent as 0 to ``actions`` - 1.
         max_episode_steps: the server's own time limit: a ``done`` after that many steps is a truncation. None: it has
             none, and every ``done`` is a termination.
-        timeout: seconds for connecting and for each wait on the socket.
+        timeout: seconds for connecting, and for the whole of an answer.
 
     Raises:
         ValueError: a URL, initial state or number of actions that cannot be.
@@ -101,8 +133,9 @@ class LegacyHttpEnv(gymnasium.Env[Observation, np.int64]):
             self._forget_closed()
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             self._connection.request("PUT", self._path, form, headers)
-            response = self._connection.getresponse()
-            body = response.read(_MOST_BYTES + 1)
+            with _cut_after(self._timeout, self._connection.sock):
+                response = self._connection.getresponse()
+                body = response.read(_MOST_BYTES + 1)
             if len(body) > _MOST_BYTES:
                 raise self._lost(f"answered with more than {_MOST_BYTES} bytes")
             if response.status != 200:
@@ -127,13 +160,13 @@ class LegacyHttpEnv(gymnasium.Env[Observation, np.int64]):
             answer = json.loads(answer) if isinstance(answer, str) else answer
             state, reward, done = answer["next_state"], answer["reward"], answer["done"]
             observation = np.array(state, np.float64)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise self._lost(
                 f"answered {body[:200]!r}, not a JSON string of JSON with reward, next_state and done ({error!r})"
             ) from error
         if observation.shape != self._initial.shape or not np.isfinite(observation).all():
             raise self._lost(f"gave next_state {state!r}; expected {len(self._initial)} finite numbers")
-        if isinstance(reward, (bool, str)) or not isinstance(reward, (int, float)) or not math.isfinite(reward):
+        if isinstance(reward, bool) or not isinstance(reward, (int, float)) or not abs(reward) <= sys.float_info.max:
             raise self._lost(f"gave reward {reward!r}, which is no finite number")
         if not isinstance(done, (bool, int)):
             raise self._lost(f"gave done {done!r}, which is neither true nor false")

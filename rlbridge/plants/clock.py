@@ -236,6 +236,9 @@ class WallClock:
         self._running, self._error = False, None
         try:
             seen = self.guard.start(seeds, options, rows, time.monotonic())
+            if self.guard.state.engaged.any() or self.guard.alarmed():
+                # Not at the period's end: resets that follow each other faster never come to one.
+                self.guard.act(np.full(self.guard.n, Order.HOLD, np.int8), self.guard.state.applied, 1e-6)
         except BaseException:
             self.guard.stop("not started")  # it may still run from the episode before
             raise

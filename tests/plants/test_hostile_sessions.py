@@ -42,6 +42,19 @@ def live(tmp_path):
         env.close()
 
 
+@pytest.mark.parametrize("end", [None, "level < 6"])
+def test_interlocks_do_not_wait_for_a_client_that_only_resets(live, tmp_path, end):
+    plant = RunningTank()
+    env = live(plant, clock=Clock(period=3600), interlocks=(Interlock(when="level > 8", then={"pump": -2}, until=end),))
+    env.reset()
+    plant.level = 9.0
+    assert plant.written == []
+    env.reset()  # long before the period's end
+    assert plant.written == [{"valve": 0.5, "pump": -2.0}]
+    env.close()
+    verify(tmp_path / "audit.jsonl")
+
+
 def test_the_age_of_an_observation_counts_from_when_the_client_got_it(live, tmp_path):
     env = live(LiveTank(), max_age=0.3)
     env.reset()

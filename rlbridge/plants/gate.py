@@ -6,6 +6,8 @@ a batch of N. The audit records its arguments, and ``rlbridge audit verify`` cal
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Any
@@ -17,6 +19,9 @@ from rlbridge.plants.expression import Expression
 
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Looks = Sequence[Mapping[str, Any]]
+"""What the interlocks' conditions are about: by name, a number or [N]. First the values with every bad one replaced by
+the last good one; then, if some are out of their signals' ranges, the same with those as the plant gave them."""
 
 
 class Order(IntEnum):
@@ -68,6 +73,19 @@ class InterlockRule:
     then: Numbers
     latch: bool = False
 
+    def begins(self, looks: Looks) -> Any:
+        """[N] or a bool: ``when`` holds in one of the looks. A tank that overflows its sensor's range is no less full
+        because the last good value stands in."""
+        return functools.reduce(np.logical_or, (self.when(look) for look in looks))
+
+    def ends(self, looks: Looks) -> Any:
+        """[N] or a bool: ``until`` holds in all of them."""
+        if self.latch:
+            return False
+        if self.until is None:
+            return True
+        return functools.reduce(np.logical_and, (self.until(look) for look in looks))
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -103,7 +121,7 @@ class State:
 
 
 def decide(
-    rules: Rules, state: State, order: NDArray[np.int8], requested: Numbers, seen: dict[str, Any], dt: float
+    rules: Rules, state: State, order: NDArray[np.int8], requested: Numbers, looks: Looks, dt: float
 ) -> tuple[State, NDArray[np.int64]]:
     """One decision.
 
@@ -112,7 +130,7 @@ def decide(
         state: after the last decision.
         order: [N] of :class:`Order`.
         requested: [N, A], finite; only rows with ``Order.ACT`` count.
-        seen: what the interlocks' conditions are about: by name, a number or [N].
+        looks: what the interlocks go by.
         dt: seconds since the last decision.
 
     Returns:
@@ -129,7 +147,7 @@ def decide(
     reasons |= np.where(applied != limited, np.int64(Reason.RATE), np.int64(0))
     engaged = state.engaged
     if rules.interlocks:
-        engaged = _engage(rules, engaged, seen)
+        engaged = _engage(rules, engaged, looks)
         for i, interlock in enumerate(rules.interlocks):
             if engaged[:, i].any():
                 fixed = engaged[:, i, None] & ~np.isnan(interlock.then)
@@ -147,13 +165,9 @@ def _by_order(rules: Rules, state: State, order: NDArray[np.int8], requested: Nu
     return asked
 
 
-def _engage(rules: Rules, engaged: Flags, seen: dict[str, Any]) -> Flags:
+def _engage(rules: Rules, engaged: Flags, looks: Looks) -> Flags:
     after = np.empty_like(engaged)
     for i, interlock in enumerate(rules.interlocks):
-        now = interlock.when(seen)
-        if interlock.latch:
-            over: Any = False
-        else:
-            over = True if interlock.until is None else interlock.until(seen)
-        after[:, i] = np.logical_or(now, np.logical_and(engaged[:, i], np.logical_not(over)))
+        going_on = np.logical_and(engaged[:, i], np.logical_not(interlock.ends(looks)))
+        after[:, i] = np.logical_or(interlock.begins(looks), going_on)
     return after

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlbridge.plants.gate import Flags, Numbers, Order, Reason, State, decide
+from rlbridge.plants.gate import Flags, Looks, Numbers, Order, Reason, State, decide
 from rlbridge.plants.journal import Journal
 from rlbridge.plants.operator import OperatorFile, Standing
 from rlbridge.plants.plant import BatchPlant, Plant, PlantLost, PlantRefused, Reading, Signal, SimulatedPlant
@@ -30,6 +30,7 @@ class Seen:
 
     Attributes:
         values: by name, [N] each: what is read, and the actions' set points.
+        looks: what the interlocks go by.
         observed: [N, S] the observations, never NaN once the plant has started.
         bad: [N, R] of everything that is read, what is held and not fresh.
         failed: [N] rows with something bad for longer than it may be held.
@@ -37,6 +38,7 @@ class Seen:
     """
 
     values: dict[str, Numbers]
+    looks: Looks
     observed: Numbers
     bad: Flags
     failed: Flags
@@ -180,7 +182,11 @@ class Guard:
             told, points = np.where(known, told, np.nan), np.where(known, told, self.state.applied)
         self._told = told
         values.update((name, points[:, j]) for j, name in enumerate(self.rules.names))
-        self.seen = Seen(values, self.quality.values[:, self._observed], self.quality.bad, failed, float(reading.time))
+        looks = [values]
+        if self.quality.beyond is not None:
+            looks.append({**values, **dict(zip(self._read_names, self.quality.beyond.T, strict=True))})
+        observed = self.quality.values[:, self._observed]
+        self.seen = Seen(values, looks, observed, self.quality.bad, failed, float(reading.time))
         return self.seen
 
     def act(self, order: NDArray[np.int8], requested: Numbers, dt: float, why: int = 0) -> Applied:
@@ -202,7 +208,7 @@ class Guard:
             if confirmed is not None:
                 writes, requested = True, confirmed
                 order = np.where(order < Order.TRIP, Order.ACT, order).astype(np.int8)
-        state, reasons = decide(self.rules, base, order, requested, self.seen.values, dt)
+        state, reasons = decide(self.rules, base, order, requested, self.seen.looks, dt)
         if why:
             reasons |= why
         if moved is not None:
@@ -214,7 +220,7 @@ class Guard:
         moved_base = None if base is self.state else base.applied
         self.state = state if writes and failure is None else State(base.applied, state.engaged)
         number = self.journal.act(
-            *(self.mode, dt, order, self.seen.values, moved_base, requested, state.applied, reasons, writes, failure)
+            *(self.mode, dt, order, self.seen.looks, moved_base, requested, state.applied, reasons, writes, failure)
         )
         if self.mode == "advise" and not writes and not order.any():
             self._advise(number, requested)
@@ -239,7 +245,7 @@ class Guard:
         if self.estopped and self.mode == "active":
             return True
         return any(
-            bool(np.any(np.logical_and(lock.when(self.seen.values), ~self.state.engaged[:, i])))
+            bool(np.any(np.logical_and(lock.begins(self.seen.looks), ~self.state.engaged[:, i])))
             for i, lock in enumerate(self.rules.interlocks)
         )
 
@@ -325,7 +331,7 @@ class Guard:
         for i, lock in enumerate(self.rules.interlocks):
             engaged[:, i] = lock.when.text in self.standing.latched
             if self.live and lock.until is not None:
-                engaged[:, i] |= np.logical_not(lock.until(self.seen.values))
+                engaged[:, i] |= np.logical_not(lock.ends(self.seen.looks))
         return engaged
 
     def _disengaged(self) -> Flags:

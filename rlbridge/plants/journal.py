@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlbridge.plants.audit import AuditLog, first_free
-from rlbridge.plants.gate import Numbers, Reason, Rules, State
+from rlbridge.plants.gate import Looks, Numbers, Reason, Rules, State
 from rlbridge.plants.rules import describe
 
 
@@ -63,7 +63,7 @@ class Journal:
         mode: str,
         dt: float,
         order: NDArray[np.int8],
-        seen: dict[str, Numbers],
+        looks: Looks,
         base: Numbers | None,
         requested: Numbers,
         decided: Numbers,
@@ -82,7 +82,11 @@ class Journal:
         fields: dict[str, Any] = {"by": self.by, "mode": mode, "dt": dt}
         if order.any():
             fields["order"] = order.tolist()
+        seen, *beyond = looks
         fields["seen"] = {name: self._plain(value) for name, value in seen.items()}
+        for look in beyond:
+            changed = [name for name in look if not np.array_equal(look[name], seen[name], equal_nan=True)]
+            fields["beyond"] = {name: self._plain(look[name]) for name in changed}
         if base is not None:
             fields["base"] = self._named(base)
         fields["requested"] = self._named(requested)

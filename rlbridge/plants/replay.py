@@ -78,7 +78,9 @@ class _Replay:
         base = State(self._rows(record["base"]), self.state.engaged) if "base" in record else self.state
         order = np.array(record.get("order", [0] * self.n), np.int8)
         seen = {name: np.asarray(value, np.float64) for name, value in record["seen"].items()}
-        after, _ = decide(self.rules, base, order, self._rows(record["requested"]), seen, float(record["dt"]))
+        beyond = {name: np.asarray(value, np.float64) for name, value in record.get("beyond", {}).items()}
+        looks = [seen, {**seen, **beyond}] if beyond else [seen]
+        after, _ = decide(self.rules, base, order, self._rows(record["requested"]), looks, float(record["dt"]))
         writes = "applied" in record
         noted = self._rows(record["applied" if writes else "would_apply"])
         if not np.array_equal(after.applied, noted):

@@ -21,6 +21,7 @@ from rlbridge.plants import (
     Signal,
     Task,
 )
+from rlbridge.plants.replay import verify
 from tests.plants.tanks import SIGNALS, Tank, Tanks, reward
 
 LEVEL = Interlock(when="level > 5.5", then={"pump": -2.0}, until="level < 5.2")
@@ -170,6 +171,36 @@ def test_a_bad_reading_is_held_for_a_while_and_then_the_plant_goes_safe():
     assert plant.written[-1] == {"valve": 0.0, "pump": -1.0}
     with pytest.raises(PlantRefused, match="level cannot be read"):
         env.reset()
+
+
+def test_interlocks_see_what_is_out_of_range_while_the_last_good_value_is_shown(tmp_path):
+    signals = [Signal("level", "observation", 0.0, 10.0, hold=9.0), *SIGNALS[1:]]
+    env = PlantEnv(plant := Tank(), signals=signals, gate=Gate(interlocks=(LEVEL,), audit="a.jsonl"), folder=tmp_path)
+    env.reset()
+    pumps = []
+    # Overflowing; nothing more from there; a good one, between the two ends; a broken one far below; a good one below.
+    for shown in (30.0, float("nan"), 5.3, -99.0, 5.1):
+        plant.shown = {"level": shown}
+        env.step(act(0.5, 1.0))  # acts on the reading before, and reads this one
+        observation, *_, info = env.step(act(0.5, 1.0))
+        assert 5.0 <= observation[0] <= 5.3 + 1e-6
+        pumps.append(float(info["applied"][1]))
+    assert pumps == [-2.0, -2.0, -2.0, -2.0, 1.0]
+    env.close()
+    assert verify(tmp_path / "a.jsonl").decisions > 0
+
+
+def test_an_interlock_is_not_released_by_a_sensor_that_breaks():
+    signals = [Signal("level", "observation", 0.0, 10.0, hold=9.0), *SIGNALS[1:]]
+    env = PlantEnv(plant := Tank(), signals=signals, gate=Gate(interlocks=(LEVEL,)))
+    env.reset(options={"level": 6.0})
+    assert env.step(act(0.5, 1.0))[-1]["applied"][1] == -2.0
+    plant.shown = {"level": -99.0}
+    for _ in range(3):
+        assert env.step(act(0.5, 1.0))[-1]["applied"][1] == -2.0
+    plant.shown = {"level": 5.1}
+    env.step(act(0.5, 1.0))
+    assert env.step(act(0.5, 1.0))[-1]["applied"][1] == 1.0
 
 
 def test_a_set_point_outside_its_limits_is_not_taken_over():

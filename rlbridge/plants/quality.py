@@ -51,7 +51,7 @@ class Quality:
         good = (raw >= self.low) & (raw <= self.high)  # False for NaN
         outside = np.isfinite(raw) & ~good
         if self._frozen_after is not None:
-            if reading.time != self._plant_time:
+            if reading.time != self._plant_time and not np.isnan(reading.time):  # NaN is never the same, and no clock
                 self._plant_time, self._moved_at = reading.time, now
             elif now - self._moved_at > self._frozen_after:
                 good[:] = False

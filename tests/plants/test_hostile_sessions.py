@@ -245,3 +245,13 @@ def test_a_bad_reading_cannot_be_held_for_ever(hold):
 def test_times_that_nothing_can_wait_for_are_refused(section):
     with pytest.raises(ValidationError):
         PlantFile.model_validate({"env": "plant.py:Plant", **section})
+
+
+def test_a_plant_whose_clock_is_nan_is_not_taken_for_one_that_goes_on(live):
+    plant = LiveTank()
+    env = live(plant, frozen_after=0.1)
+    env.reset()
+    env.step(MIDDLE)
+    plant.time = float("nan")
+    until(lambda: env.step(MIDDLE)[3])
+    assert plant.written[-1] == {"valve": 0.0, "pump": -1.0}

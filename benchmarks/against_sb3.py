@@ -97,7 +97,9 @@ CASES = {
             "algorithm": {
                 "name": "dqn",
                 "double": False,
+                "n_step": 1,
                 "learning_rate": 2.3e-3,
+                "learning_rate_schedule": "constant",
                 "batch_size": 64,
                 "learning_starts": 1_000,
                 "train_every": 256,

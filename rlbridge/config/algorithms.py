@@ -107,6 +107,10 @@ class DQNConfig(OffPolicyConfig):
 
     name: Literal["dqn"] = "dqn"
     """The algorithm."""
+    n_step: Count = 5
+    """Rewards summed before the value of what followed is used; never across an episode's end."""
+    learning_rate_schedule: Schedule = "linear"
+    """constant, or linear to zero at total_steps."""
     target_every: Count = 1
     """Gradient steps between two moves of the target network."""
     double: bool = True

@@ -424,8 +424,8 @@ TRAPS = (
     _trap(
         "sac: the policy climbs the smaller twin",
         "learn/sac",
-        "smaller = values == values.amin(0)",
-        "smaller = values == values.amax(0)",
+        "smaller, twin = values.min(0)",
+        "smaller, twin = values.max(0)",
         f"{_GRADIENTS}[sac-False]",
     ),
     _trap(

@@ -66,7 +66,7 @@ class Tape:
             self._derived_from.append(buffer)
         return x
 
-    def backward(self, gradient: Tensor, to_parameters: bool = True, to_input: bool = False) -> Tensor:
+    def backward(self, gradient: Tensor, to_input: bool = False) -> Tensor:
         """From the loss's gradient with respect to the last output ``[B, out]``, which may be overwritten, to that with
         respect to the parameters, put (not added) in their ``grad``, and to that with respect to the input ``[B, in]``,
         which is returned if asked for and valid until the memory is used again.
@@ -75,22 +75,38 @@ class Tape:
             RuntimeError: another tape has used the memory since this one went forward, or the parameters have no
                 ``grad`` to be written to.
         """
-        if self.memory.user is not self:
-            raise RuntimeError("what this tape remembered is gone: another one went forward in the same memory")
-        if to_parameters and self._gradients is None:
+        self._require_memory()
+        if self._gradients is None:
             self._gradients = [_gradients(weight, bias) for weight, bias, _ in self.steps]
         for number in range(len(self.steps) - 1, -1, -1):
             activation = self.steps[number][2]
             if activation is not None:
                 activation.backward(gradient, self._derived_from[number])
-            if to_parameters:
-                assert self._gradients is not None
-                weight_gradient, bias_gradient = self._gradients[number]
-                torch.mm(gradient.t(), self._inputs[number], out=weight_gradient)
-                torch.sum(gradient, 0, out=bias_gradient)
+            weight_gradient, bias_gradient = self._gradients[number]
+            torch.mm(gradient.t(), self._inputs[number], out=weight_gradient)
+            torch.sum(gradient, 0, out=bias_gradient)
             if number or to_input:
                 gradient = torch.mm(gradient, self._weights[number], out=self._back[number])
         return gradient
+
+    def to_input(self, gradient: Tensor, rows: Tensor | None = None) -> Tensor:
+        """From the loss's gradient with respect to the last output ``[R, out]`` to that with respect to the input
+        ``[R, in]`` alone, for the ``rows`` ``[R]`` of the batch (None: for all); valid until the memory is used again.
+
+        Raises:
+            RuntimeError: another tape has used the memory since this one went forward.
+        """
+        self._require_memory()
+        for number in range(len(self.steps) - 1, -1, -1):
+            activation, seen = self.steps[number][2], self._derived_from[number]
+            if activation is not None:
+                activation.backward(gradient, seen if rows is None else seen.index_select(0, rows))
+            gradient = torch.mm(gradient, self._weights[number], out=self._back[number][: len(gradient)])
+        return gradient
+
+    def _require_memory(self) -> None:
+        if self.memory.user is not self:
+            raise RuntimeError("what this tape remembered is gone: another one went forward in the same memory")
 
     def _prepare(self, x: Tensor) -> None:
         """What would cost a call to look up in every step."""
@@ -124,9 +140,9 @@ class Graph:
         self._output = y
         return y.detach()
 
-    def backward(self, gradient: Tensor, to_parameters: bool = True, to_input: bool = False) -> Tensor:
+    def backward(self, gradient: Tensor, to_input: bool = False) -> Tensor:
         """As :meth:`Tape.backward`; the way on to the input is not offered."""
-        if to_input or not to_parameters:
+        if to_input:
             raise NotImplementedError("the gradient with respect to a graph's input")
         for parameter, found in zip(
             self.parameters, torch.autograd.grad(self._output, self.parameters, gradient), strict=True

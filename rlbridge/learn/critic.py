@@ -38,9 +38,9 @@ class Critic(nn.Module):
             self.trunk = network_for(policy.encoder, network._replace(hidden=[]), initialiser)
         self.size = policy.encoder.size if self.trunk is None else self.trunk.size
         self.heads: list[MLP] = []
-        inputs = self.size + policy.actions.width
+        self.width = policy.actions.width
         for number in range(twins):
-            head = MLP(inputs, network.hidden, 1, network.activation, 1.0, initialiser)
+            head = MLP(self.size + self.width, network.hidden, 1, network.activation, 1.0, initialiser)
             self.add_module(f"head{number}", head)
             self.heads.append(head)
 
@@ -88,10 +88,19 @@ class Judge:
         if self.trunk is not None:
             self.trunk.backward(torch.stack(to_features).sum(0)[:, : self.critic.size].contiguous())
 
-    def to_action(self, gradient: Tensor) -> Tensor:
-        """From the same to the gradient with respect to the actions ``[B, width]``; the parameters' are left alone."""
-        ways = [
-            head.backward(slope.unsqueeze(1), to_parameters=False, to_input=True)
-            for head, slope in zip(self.heads, gradient, strict=False)
-        ]
-        return torch.stack(ways).sum(0)[:, self.critic.size :]
+    def to_action(self, gradient: Tensor, twin: Tensor | None = None) -> Tensor:
+        """From the loss's gradient with respect to one value a row ``[B]`` to that with respect to the actions
+        ``[B, width]``; the parameters' are left alone.
+
+        Args:
+            gradient: ``[B]``.
+            twin: ``[B]``, whose value it is; None: the first one's. Only its rows go back through each.
+        """
+        slope = gradient.unsqueeze(1)
+        if twin is None:
+            return self.heads[0].to_input(slope)[:, self.critic.size :]
+        found = slope.new_empty(len(slope), self.critic.width)
+        for number, head in enumerate(self.heads):
+            rows = (twin == number).nonzero().squeeze(1)
+            found[rows] = head.to_input(slope.index_select(0, rows), rows)[:, self.critic.size :]
+        return found

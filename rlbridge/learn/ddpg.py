@@ -60,7 +60,7 @@ class DDPG(OffPolicyLearner):
         features = self.judge.features(batch.observation)
         action = torch.tanh(self.actor.forward(batch.observation, features))
         judged = self.judge.values(features, action)
-        to_action = self.judge.to_action(torch.full_like(judged, -1.0 / size))
+        to_action = self.judge.to_action(torch.full_like(batch.reward, -1.0 / size))
         self.actor.backward(to_action * (1.0 - action.square()))
         self.policy_minimiser.descend()
 

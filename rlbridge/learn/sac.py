@@ -91,8 +91,8 @@ class SAC(OffPolicyLearner):
         action, log_prob = self.distribution.sample_with_log_prob(outputs, noise)
         values = self.judge.values(features, action)
         # The loss is the mean of temperature * log_prob - the smaller value, whose gradient is the smaller twin's.
-        smaller = values == values.amin(0)
-        to_action = self.judge.to_action(smaller * (-1.0 / size))
+        smaller, twin = values.min(0)
+        to_action = self.judge.to_action(torch.full_like(smaller, -1.0 / size), twin)
         self.actor.backward(self.distribution.backward(outputs, noise, to_action, temperature / size))
         self.policy_minimiser.descend()
         entropy = -log_prob.mean()
@@ -103,7 +103,7 @@ class SAC(OffPolicyLearner):
             self.temperature_minimiser.descend()
         self.policy_updates += 1
         self._policy_metrics = {
-            "train/actor_loss": (temperature * log_prob - values.amin(0)).mean(),
+            "train/actor_loss": (temperature * log_prob - smaller).mean(),
             "train/entropy": entropy,
             "train/temperature": temperature[0],
         }

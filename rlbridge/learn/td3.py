@@ -70,7 +70,7 @@ class TD3(OffPolicyLearner):
             features = self.judge.features(batch.observation)
             action = torch.tanh(self.actor.forward(batch.observation, features))
             judged = self.judge.values(features, action, twins=1)
-            to_action = self.judge.to_action(torch.full_like(judged, -1.0 / size))
+            to_action = self.judge.to_action(torch.full_like(batch.reward, -1.0 / size))
             self.actor.backward(to_action * (1.0 - action.square()))
             self.policy_minimiser.descend()
             self._policy_loss = -judged.mean()

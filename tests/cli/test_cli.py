@@ -73,7 +73,7 @@ def test_two_environments_of_one_file_are_told_apart_by_the_target(serve_process
         (["train", "missing.yaml"], 2, "missing.yaml"),
         (["train", "a.yaml", "b.yaml"], 2, "expected [RUN.yaml] [KEY=VALUE]"),
         (["train", "env.target=grpc://127.0.0.1:1"], 3, "nothing answers at"),
-        (["evaluate", "/nowhere"], 1, "nowhere"),
+        (["evaluate", "/nowhere"], 2, "there is nothing at /nowhere"),
     ],
 )
 def test_a_mistake_is_one_clear_message_and_an_exit_code(arguments, code, words):

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,14 @@ Factory = Callable[..., Any]
 
 class UnknownFactory(ValueError):
     """The name does not lead to an environment; the message says where the trail ends."""
+
+
+def names_parameter(factory: Factory, parameter: str) -> bool:
+    """Whether the factory names it: ``**kwargs`` may lead to somebody who does not know it."""
+    try:
+        return parameter in inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def resolve_factory(name: str, folder: Path | None = None) -> Factory:

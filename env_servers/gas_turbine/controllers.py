@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rowen import Gains
 
 from rlbridge.server.catalog import load_catalog
 
@@ -22,7 +23,7 @@ SEED, TUNING_SEED = 10_000, 20_000
 """Episodes have the seeds ``SEED``, ``SEED + 1``, ...; training and tuning never see those they are compared on."""
 REFERENCE = 6
 """Where the load reference stands in the observation of load following."""
-PUBLISHED = (0.04, 0.0, 3.3, 250.0)
+PUBLISHED = astuple(Gains())
 """The gains of the built-in controllers, in the order of the actions of tuning."""
 
 Numbers = NDArray[np.float64]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any, Literal
 
 import numpy as np
@@ -65,8 +66,7 @@ class GasTurbine:
         self._squared_error, self._over_temperature = np.zeros(num_envs), np.zeros(num_envs)
         self.state = steady_state(self._loads[:, 0])
         self.reference = np.asarray(load_reference(self._loads[:, 0]))
-        published = (0.04, 0.0, 3.3, 250.0)
-        self.gains = Gains(*(np.full(num_envs, gain) for gain in published))
+        self.gains = Gains(*(np.full(num_envs, gain) for gain in astuple(Gains())))
 
     def start_rows(self, rows: NDArray[np.bool_], seeds: Sequence[int | None], options: Mapping[str, Any]) -> None:
         """Put these rows into a steady state and decide the loads to come."""

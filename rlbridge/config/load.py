@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 
 from rlbridge.config.algorithms import ALGORITHMS, PPOConfig
 from rlbridge.config.run import RunConfig
+from rlbridge.nearest import did_you_mean
 
 
 class ConfigError(ValueError):
@@ -123,9 +123,8 @@ def _explain(problem: Any) -> str:
         return f"unknown key {path!r} = {_short(problem['input'])}; {_nearest(location, sections)}"
     if problem["type"] == "union_tag_invalid":
         name = problem["input"].get("name")
-        close = difflib.get_close_matches(str(name).lower(), ALGORITHMS, n=1)
-        meant = f"; did you mean {close[0]!r}?" if close else ""
-        return f"{path}.name = {_short(name)}: should be one of {', '.join(ALGORITHMS)}{meant}"
+        meant = did_you_mean(str(name).lower(), ALGORITHMS)
+        return f"{path}.name = {_short(name)}: should be one of {', '.join(ALGORITHMS)}{meant and f'; {meant}'}"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{path} = {_short(problem['input'])}: {message}" if path else message
 
@@ -141,9 +140,9 @@ def _nearest(location: tuple[str, ...], sections: dict[str, Any]) -> str:
     others = [name for name, config in ALGORITHMS.items() if parents == ["algorithm"] and last in config.model_fields]
     if others:
         return f"it belongs to {', '.join(others)}."
-    close = difflib.get_close_matches(last, here, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {close[0]!r}?"
+    meant = did_you_mean(last, here, cutoff=0.5)
+    if meant:
+        return meant
     elsewhere = [f"{name}.{last}" for name, section in sections.items() if last in section.model_fields]
     if elsewhere:
         return f"did you mean {elsewhere[0]!r}?"

@@ -18,17 +18,12 @@ Net = TypeVar("Net", bound=nn.Module)
 class Activation:
     """An elementwise function and its derivative.
 
-    ``forward(x)`` may overwrite x. ``backward(gradient, saved)`` overwrites the gradient, where ``saved`` is
-    forward's result or, if ``from_input``, its argument (which forward then leaves alone).
+    ``forward(x)`` may overwrite x with its result. ``backward(gradient, saved)`` overwrites the gradient; ``saved`` is
+    x as forward left it.
     """
 
-    def __init__(
-        self,
-        forward: Callable[[Tensor], Tensor],
-        backward: Callable[[Tensor, Tensor], Tensor],
-        from_input: bool = False,
-    ) -> None:
-        self.forward, self.backward, self.from_input = forward, backward, from_input
+    def __init__(self, forward: Callable[[Tensor], Tensor], backward: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.forward, self.backward = forward, backward
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Activation:
         return self
@@ -58,7 +53,7 @@ ACTIVATIONS = {
     "tanh": Activation(torch.tanh_, _tanh_backward),
     "relu": Activation(torch.relu_, _relu_backward),
     "elu": Activation(_elu, _elu_backward),
-    "silu": Activation(functional.silu, _silu_backward, from_input=True),
+    "silu": Activation(functional.silu, _silu_backward),
 }
 
 

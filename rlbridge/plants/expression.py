@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import operator
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
+
+from rlbridge.nearest import did_you_mean
 
 _ARITHMETIC: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
@@ -124,8 +125,7 @@ class Expression:
 
     def _name(self, name: str) -> _Node:
         if name not in self._known:
-            close = difflib.get_close_matches(name, self._known, n=1)
-            meant = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(self._known))}."
+            meant = did_you_mean(name, self._known, f"known here: {', '.join(sorted(self._known))}.")
             raise ExpressionError(f"{self.text!r}: nothing is called {name!r}; {meant}")
         self.names.add(name)
         return lambda values, lost: values[name]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +10,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict, Field, model_validator
 
-from rlbridge.entry_point import UnknownFactory, resolve_factory
+from rlbridge.entry_point import UnknownFactory, names_parameter, resolve_factory
 from rlbridge.gymnasium_versions import AutoresetMode
+from rlbridge.nearest import did_you_mean
 from rlbridge.plants.drivers import driver_settings, load_driver
 from rlbridge.plants.env import PlantEnv, PlantVectorEnv
 from rlbridge.plants.plant import Plant, Signal
@@ -65,8 +64,7 @@ class PlantFile(Settings):
             raise ValueError("a plant behind a driver needs a section signals")
         if self.driver is None and self.model_extra:
             key = next(iter(self.model_extra))
-            close = difflib.get_close_matches(key, type(self).model_fields, n=1)
-            meant = f"did you mean {close[0]!r}?" if close else "keys of a driver need driver:"
+            meant = did_you_mean(key, type(self).model_fields, "keys of a driver need driver:")
             raise ValueError(f"unknown key {key!r}; {meant}")
         if self.driver is not None and self.kwargs:
             raise ValueError("kwargs: are for a Python class; a driver's keys stand beside driver:")
@@ -89,7 +87,7 @@ class PlantFactory:
         self.file, self.folder = file, folder
         self.make_plant = _driver(file, folder) if file.driver is not None else resolve_factory(str(file.env), folder)
         self.name = file.name or (file.driver or str(file.env).rpartition(":")[2])
-        self.batches = file.driver is None and not file.clock.real_time and "num_envs" in _parameters(self.make_plant)
+        self.batches = file.driver is None and not file.clock.real_time and names_parameter(self.make_plant, "num_envs")
 
     def __call__(self, render_mode: str | None = None, held_by: str = "local", logs: Path | None = None) -> PlantEnv:
         """One environment; ``held_by`` is who acts, for the audit.
@@ -115,7 +113,9 @@ class PlantFactory:
 
     def summary(self) -> str:
         """The file's summary, and what the numbers of an observation and an action are, with their units."""
-        signals = self._sections(self.make_plant(**self.file.kwargs))["signals"]
+        plant = self.make_plant(**self.file.kwargs)
+        signals = self._sections(plant)["signals"]
+        plant.close()
         units = {s.name: f"{s.name} [{s.unit}]" if s.unit else s.name for s in signals}
         observed = [units[s.name] for s in signals if s.role == "observation"]
         actions = [units[s.name] for s in signals if s.role == "action"]
@@ -153,8 +153,7 @@ def narrowed(signals: Sequence[Signal], settings: Mapping[str, SignalSettings]) 
     names = [signal.name for signal in signals]
     for name in settings:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            meant = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names)}."
+            meant = did_you_mean(name, names, f"it has {', '.join(names)}.")
             raise BadPlant(f"signals: the plant has no signal {name!r}; {meant}")
     return [_narrow(signal, settings[signal.name]) if signal.name in settings else signal for signal in signals]
 
@@ -193,8 +192,7 @@ def _driver(file: PlantFile, folder: Path) -> Callable[..., Plant]:
     known = driver_settings(driver)
     for key in own:
         if key not in known:
-            close = difflib.get_close_matches(key, [*known, *PlantFile.model_fields], n=1)
-            meant = f"did you mean {close[0]!r}?" if close else f"the driver's are {', '.join(known)}."
+            meant = did_you_mean(key, [*known, *PlantFile.model_fields], f"the driver's are {', '.join(known)}.")
             raise UnknownFactory(f"driver {file.driver!r} has no key {key!r}; {meant}")
     signals = [_signal(name, settings) for name, settings in file.signals.items()]
     return lambda: driver(signals, file.gate.safe_action, folder, **own)
@@ -208,10 +206,3 @@ def _signal(name: str, settings: SignalSettings) -> Signal:
     if missing:
         raise UnknownFactory(f"signals.{name} needs {', '.join(missing)}: a driver does not know them")
     return Signal(name, **given)
-
-
-def _parameters(factory: Callable[..., Any]) -> Mapping[str, Any]:
-    try:
-        return inspect.signature(factory).parameters
-    except (TypeError, ValueError):
-        return {}

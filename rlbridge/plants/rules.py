@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from rlbridge.nearest import did_you_mean
 from rlbridge.plants.expression import Expression
 from rlbridge.plants.gate import InterlockRule, Numbers, Rules
 from rlbridge.plants.plant import Signal
@@ -59,8 +59,7 @@ def _values(values: Mapping[str, float], actions: Mapping[str, Signal], where: s
     for name, value in values.items():
         signal = actions.get(name)
         if signal is None:
-            close = difflib.get_close_matches(name, actions, n=1)
-            meant = f"did you mean {close[0]!r}?" if close else f"the actions are {', '.join(actions)}."
+            meant = did_you_mean(name, actions, f"the actions are {', '.join(actions)}.")
             raise BadPlant(f"{where} sets {name!r}, which is no action; {meant}")
         if not signal.low <= value <= signal.high:
             raise BadPlant(f"{where}: {name} = {value:g} {signal.unit} is outside [{signal.low:g}, {signal.high:g}]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -14,8 +13,9 @@ import gymnasium
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rlbridge.entry_point import Factory, UnknownFactory, resolve_factory
+from rlbridge.entry_point import Factory, UnknownFactory, names_parameter, resolve_factory
 from rlbridge.gymnasium_versions import AutoresetMode, needs_modern
+from rlbridge.nearest import did_you_mean
 from rlbridge.plants.plant_file import SECTIONS, PlantFactory, PlantFile
 from rlbridge.recordings import Recording, ReplayEnv
 from rlbridge.server.actions import ActionBounds
@@ -94,7 +94,7 @@ class Offer:
 
     def _call(self, factory: Factory, render_mode: str | None, held_by: str, **more: Any) -> Any:
         kwargs = dict(self.kwargs)
-        if held_by and _names(factory, "held_by"):
+        if held_by and names_parameter(factory, "held_by"):
             kwargs["held_by"] = held_by
         if render_mode:
             if not _accepts(factory, "render_mode"):
@@ -131,7 +131,7 @@ class Offer:
         if self.make_batch is None:
             return EnvironmentRows(make, num_envs, mode or ALL_MODES[0], self.bounds, show_tracebacks)
         make_batch = functools.partial(self._call, self.make_batch, render_mode, held_by, num_envs=num_envs)
-        if mode is not None and _names(self.make_batch, "autoreset_mode"):
+        if mode is not None and names_parameter(self.make_batch, "autoreset_mode"):
             make_batch = functools.partial(make_batch, autoreset_mode=mode)
         batch = NativeBatch(make_batch, self.bounds, show_tracebacks)
         if mode is not None and mode is not batch.autoreset_mode:
@@ -146,7 +146,7 @@ class Offer:
 
     def autoreset_modes(self) -> tuple[AutoresetMode, ...]:
         """What a client may ask for, the default first; a native batch, made once to find out, has the one it has."""
-        if self.make_batch is None or _names(self.make_batch, "autoreset_mode"):
+        if self.make_batch is None or names_parameter(self.make_batch, "autoreset_mode"):
             return self.modes
         batch = self.build(1, None, None, True)
         try:
@@ -184,14 +184,6 @@ def _accepts(factory: Callable[..., Any], parameter: str) -> bool:
     except (TypeError, ValueError):
         return True
     return parameter in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-
-
-def _names(factory: Callable[..., Any], parameter: str) -> bool:
-    """Whether it names the parameter: ``**kwargs`` may lead to somebody who does not know it."""
-    try:
-        return parameter in inspect.signature(factory).parameters
-    except (TypeError, ValueError):
-        return False
 
 
 def load_catalog(source: str, action_bounds: ActionBounds | None = None) -> list[Offer]:
@@ -262,8 +254,7 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
         known = _keys(model, above)
         if model is ServeFile and not above and key in {*EnvironmentFile.model_fields, *PlantFile.model_fields}:
             return f"{where}: beside envs: there is nothing else; it belongs into one of the entries."
-        close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-        meant = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}."
+        meant = did_you_mean(str(key), known, f"known here: {', '.join(known)}.", cutoff=0.5)
         return f"unknown key {where!r}; {meant}"
     if problem["type"] == "missing":
         return f"{where} is missing"

@@ -7,7 +7,6 @@ spaces, see plain_json.py. ``openapi.py`` describes it.
 from __future__ import annotations
 
 import binascii
-import difflib
 import json
 import logging
 import secrets
@@ -21,6 +20,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
+from rlbridge.nearest import did_you_mean
 from rlbridge.server.auth import Tokens
 from rlbridge.server.failure import FAILURES
 from rlbridge.server.host import Host
@@ -107,8 +107,8 @@ class JsonFace:
         known = BODIES[call]
         for key in body:
             if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                meant = f"; did you mean {near[0]!r}?" if near else "."
+                meant = did_you_mean(key, known)
+                meant = f"; {meant}" if meant else "."
                 raise WireError(f"unknown key {key[:40]!r}{meant} This call takes: {', '.join(known) or 'none'}")
         return body
 

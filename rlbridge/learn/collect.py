@@ -104,7 +104,7 @@ class StepCollector:
         self.filled = 0
 
     def _fill(self, rollout: Rollout, check: Callable[[], None]) -> None:
-        distribution, device = self.policy.distribution, next(self.policy.parameters()).device
+        distribution, device = self.policy.distribution, self.policy.device
         self._begin(rollout)
         noise = distribution.noise(rollout.steps, rollout.num_envs, generator=self.policy.generator).to(device)
         for t in range(self.filled, rollout.steps):

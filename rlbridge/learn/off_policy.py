@@ -106,9 +106,8 @@ class OffPolicyLoop:
         if cfg.learning_rate_schedule == "linear":
             learner.set_learning_rate(cfg.learning_rate * (1.0 - progress))
         self.learning = True
-        for _ in range(due):
-            batch = self.replay.sample(cfg.batch_size, progress).to(learner.policy.device)
-            self._measured = learner.update(batch)
+        for batch in self.replay.batches(due, cfg.batch_size, progress):
+            self._measured = learner.update(batch.to(learner.policy.device))
             error = self._measured.pop("priority")
             if self.replay.priorities is not None:
                 self.replay.update_priorities(batch.rows, error.cpu().numpy())

@@ -62,6 +62,7 @@ class Policy(nn.Module):
         else:
             self.head = MLP(self.trunk.size, [], outputs, "tanh", gain, initialiser)
         self.generator = torch.Generator().manual_seed(seed)
+        self._somewhere = [next(self.parameters())]  # walking over all modules takes as long as a small layer
 
     def features(self, rows: Tensor) -> Tensor:
         """Encoded observations ``[B, *shape]`` -> what the last hidden layer says ``[B, hidden[-1]]``."""
@@ -102,7 +103,7 @@ class Policy(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the networks live."""
-        return next(self.parameters()).device
+        return self._somewhere[0].device
 
 
 def refuse_actions(algorithm: str, space: spaces.Space[Any]) -> None:

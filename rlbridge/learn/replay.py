@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,6 +114,21 @@ class Replay:
         some = rings[self.added[rings] > 0]
         self.last[((self.added[some] - 1) % self.capacity) * self.num_envs + some] = True
 
+    def batches(self, count: int, size: int, progress: float = 0.0) -> Iterator[Batch]:
+        """The same batches as ``count`` calls of :meth:`sample` give, in less time.
+
+        Nothing may be added in between; where there are priorities, each batch is drawn when it is its turn.
+        """
+        together = _AT_ONCE // (2 * size * self.observation[0].nbytes) if self.priorities is None else 1
+        if min(together, count) <= 1:
+            yield from (self.sample(size, progress) for _ in range(count))
+            return
+        for first in range(0, count, together):
+            whole = self.sample(size * min(together, count - first), progress)
+            rows = whole.rows.reshape(-1, size)
+            for part in zip(*(column.split(size) for column in whole[:-1]), rows, strict=True):
+                yield Batch._make(part)
+
     def sample(self, size: int, progress: float = 0.0) -> Batch:
         """Draw ``size`` transitions, with replacement.
 
@@ -123,11 +139,10 @@ class Replay:
         Raises:
             ValueError: the memory is empty.
         """
-        if not len(self):
+        if not self.added.any():
             raise ValueError("the replay memory is empty: nothing can be drawn from it")
-        weight = np.ones(size, np.float32)
         if self.priorities is None:
-            row = self._uniform(size)
+            row, weight = self._uniform(size), np.ones(size, np.float32)
         else:
             row, chance = self.priorities.sample(size, self.generator)
             beta = self.config.priority_correction + progress * (1.0 - self.config.priority_correction)
@@ -135,11 +150,11 @@ class Replay:
             weight /= weight.max()
         reward, discount, end = self._follow(row)
         return Batch(
-            torch.from_numpy(self.observation[row]),
-            torch.from_numpy(self.action[row]),
+            torch.from_numpy(self.observation.take(row, 0)),
+            torch.from_numpy(self.action.take(row, 0)),
             torch.from_numpy(reward),
             torch.from_numpy(discount),
-            torch.from_numpy(self.next_observation[end]),
+            torch.from_numpy(self.next_observation.take(end, 0)),
             torch.from_numpy(weight),
             row,
         )
@@ -156,8 +171,7 @@ class Replay:
 
     def _follow(self, row: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
         """Rewards summed and the last row reached, up to n_step rows on; never over an end or the newest row."""
-        reward, end = self.reward[row], row
-        steps = np.ones(len(row), np.int64)
+        reward, end, steps = self.reward.take(row), row, np.ones(len(row), np.int64)
         if self.config.n_step > 1:
             ring = row % self.num_envs
             newest = ((self.added[ring] - 1) % self.capacity) * self.num_envs + ring
@@ -167,7 +181,7 @@ class Replay:
                 end = np.where(going, (end + self.num_envs) % len(self.reward), end)
                 reward = reward + np.where(going, self._powers[k] * self.reward[end], np.float32(0.0))
                 steps += going
-        return reward, self._powers[steps] * ~self.terminated[end], end
+        return reward, self._powers.take(steps) * ~self.terminated.take(end), end
 
     def update_priorities(self, rows: NDArray[np.int64], error: NDArray[np.float32]) -> None:
         """Say how wrong the learner was ``[B]`` on the transitions that it drew at ``rows``."""
@@ -208,4 +222,5 @@ def _require_room(rows: int, each: int) -> None:
         )
 
 
+_AT_ONCE = 1 << 20  # bytes of observations that are drawn together
 _COLUMNS = ("observation", "next_observation", "action", "reward", "terminated", "last")

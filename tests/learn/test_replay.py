@@ -259,3 +259,17 @@ def test_a_memory_that_cannot_fit_is_refused_with_its_bytes():
     config = DQNConfig(replay_size=10**12)
     with pytest.raises(ConfigError, match=r"56,462,000,000,000,000 bytes \(56,462 .*replay_size to [\d,]+ or less"):
         Replay(config, 8, (84, 84, 4), np.dtype(np.uint8), 1, np.int64, 0)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "recent", "prioritised"])
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_batches_drawn_together_are_those_drawn_one_by_one(kind, n_step):
+    # Rows of 1 KiB: of 300 batches of 16 only some fit together, and the last part is smaller.
+    memories = [replay_of(2, (256,), replay=kind, n_step=n_step, replay_size=100, recent=40) for _ in range(2)]
+    for memory in memories:
+        live(memory, [[GO, TERMINATED], [GO, INVALID], [TRUNCATED, GO]] * 10, same_step=True)
+    together = list(memories[0].batches(300, 16, 0.5))
+    assert len(together) == 300
+    for batch in together:
+        for ours, one in zip(batch, memories[1].sample(16, 0.5), strict=True):
+            assert ours.tolist() == one.tolist()

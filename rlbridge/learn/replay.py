@@ -126,7 +126,7 @@ class Replay:
         for first in range(0, count, together):
             whole = self.sample(size * min(together, count - first), progress)
             rows = whole.rows.reshape(-1, size)
-            for part in zip(*(column.split(size) for column in whole[:-1]), rows, strict=True):
+            for part in zip(*(torch.split(column, size) for column in whole[:-1]), rows, strict=True):
                 yield Batch._make(part)
 
     def sample(self, size: int, progress: float = 0.0) -> Batch:

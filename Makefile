@@ -69,8 +69,7 @@ chaos: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow tests/chaos -v -s --timeout=1800
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/stream_floor.py
-	$(BIN)/python benchmarks/transports.py
+	$(BIN)/python benchmarks/bridge.py
 	$(BIN)/python benchmarks/train_over_grpc.py
 	$(BIN)/python benchmarks/against_sb3.py
 	$(BIN)/python benchmarks/plant_batches.py

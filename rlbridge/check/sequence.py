@@ -41,9 +41,11 @@ def replayed(peer: Peer, request: Request, first: Response) -> None:
 def _kept(response: Response) -> bytes:
     copy = Response()
     copy.CopyFrom(response)
-    body = getattr(copy, str(copy.WhichOneof("response")))
+    kind = str(copy.WhichOneof("response"))
+    body = getattr(copy, kind)
     body.replayed = False
-    body.ClearField("env_ns")  # time spent, which a replay may tell as it likes
+    for field in ("env_ns", "server_ns") if kind == "step" else ("env_ns",):
+        body.ClearField(field)  # time spent, which a replay may tell as it likes
     return copy.SerializeToString(deterministic=True)
 
 

@@ -6,6 +6,7 @@ import typer
 
 from rlbridge.cli import (
     audit,
+    bench,
     check,
     config,
     doctor,
@@ -34,6 +35,7 @@ app = typer.Typer(
 serve.add_to(app)
 inspect.add_to(app)
 doctor.add_to(app)
+bench.add_to(app)
 check.add_to(app)
 train.add_to(app)
 resume.add_to(app)

@@ -53,6 +53,7 @@ class Controlled:
                 raise BadPlant("clock.real_time is for one plant; a batch can only be simulated in lockstep")
             plant = RealTime(plant)
         self.guard = Guard(plant, gate or Gate(), logs or self.folder, signals)  # type: ignore[call-arg]
+        self.live = not isinstance(plant, SimulatedPlant)  # on the wall clock, whoever asks for what
         self.n = self.guard.n
         names = [signal.name for signal in self.guard.signals if signal.role != "heartbeat"]
         self.task = TaskRules(task or Task(), names, self.folder)  # type: ignore[call-arg]
@@ -175,7 +176,7 @@ class PlantEnv(gymnasium.Env[Any, Any]):
         if self.controlled.n != 1:
             raise BadPlant(f"PlantEnv takes one plant, not a batch of {self.controlled.n}: use PlantVectorEnv")
         self.plant, self.render_mode = plant, render_mode
-        self.metadata = {"render_modes": [], **getattr(plant, "metadata", {})}
+        self.metadata = {"render_modes": [], **getattr(plant, "metadata", {}), "live": self.controlled.live}
         self.observation_space, self.action_space = self.controlled.observation_space, self.controlled.action_space
         self._steps = 0
 

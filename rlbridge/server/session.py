@@ -139,6 +139,7 @@ class Session:
 
         ``body`` is the one of the request's parts that is set; ``attachment`` is the caller's.
         """
+        arrived = time.perf_counter_ns()
         try:
             if not self._lock.acquire(timeout=self._limits.wait_seconds):
                 raise DeadlineExceeded(
@@ -150,20 +151,20 @@ class Session:
                 # Looked at in turn: a request of the older holder that waited here while another one took over is late.
                 self.check_attachment(attachment)
                 self.touch()
-                return self._execute_in_turn(request, body)
+                return self._execute_in_turn(request, body, arrived)
             finally:
                 self._lock.release()
         except BridgeError as error:
             return error_response(error, body.seq)
 
-    def _execute_in_turn(self, request: Request, body: Any) -> Response:
+    def _execute_in_turn(self, request: Request, body: Any, arrived: int) -> Response:
         if self.closed:
             raise self._because
         seq = body.seq
         if seq < 1:
             raise WireError("a request has no number: seq begins with 1")
         if seq == self._next_seq:
-            response = self._outcome(body)  # raises where nothing was touched: then the number is not used up
+            response = self._outcome(body, arrived)  # raises where nothing was touched: then the number is not used up
             self.touch()  # the lease runs from the end of a step, however long it took
             self._next_seq += 1
             self._kept[seq] = (request, response)
@@ -201,7 +202,7 @@ class Session:
             getattr(again, str(kind)).replayed = True
         return again
 
-    def _outcome(self, body: Any) -> Response:
+    def _outcome(self, body: Any, arrived: int) -> Response:
         """Execute a new request. Raises only where the environment was not touched."""
         started = time.perf_counter_ns()
         try:
@@ -214,7 +215,10 @@ class Session:
             return error_response(environment_failure("its answer", error, self._limits.show_tracebacks), body.seq)
         elapsed = time.perf_counter_ns() - started
         try:
-            return self._checked_size(self._packed(body, result, elapsed), body.seq)
+            response = self._packed(body, result, elapsed)
+            if response.HasField("step"):
+                response.step.server_ns = time.perf_counter_ns() - arrived
+            return self._checked_size(response, body.seq)
         except FAILURES as error:
             what = f"the request was executed, but its answer cannot be sent: {error}"
             return error_response(RemoteEnvError(what), body.seq)

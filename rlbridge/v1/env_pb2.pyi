@@ -253,7 +253,7 @@ class StepRequest(_message.Message):
     def __init__(self, session: _Optional[_Union[SessionRef, _Mapping]] = ..., seq: _Optional[int] = ..., epoch: _Optional[int] = ..., action: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class StepResponse(_message.Message):
-    __slots__ = ("seq", "replayed", "observation", "reward", "terminated", "truncated", "valid", "was_reset", "final_rows", "final_observation", "info", "env_ns")
+    __slots__ = ("seq", "replayed", "observation", "reward", "terminated", "truncated", "valid", "was_reset", "final_rows", "final_observation", "info", "env_ns", "server_ns")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_FIELD_NUMBER: _ClassVar[int]
@@ -266,6 +266,7 @@ class StepResponse(_message.Message):
     FINAL_OBSERVATION_FIELD_NUMBER: _ClassVar[int]
     INFO_FIELD_NUMBER: _ClassVar[int]
     ENV_NS_FIELD_NUMBER: _ClassVar[int]
+    SERVER_NS_FIELD_NUMBER: _ClassVar[int]
     seq: int
     replayed: bool
     observation: _containers.RepeatedScalarFieldContainer[bytes]
@@ -278,7 +279,8 @@ class StepResponse(_message.Message):
     final_observation: _containers.RepeatedScalarFieldContainer[bytes]
     info: _values_pb2.Value
     env_ns: int
-    def __init__(self, seq: _Optional[int] = ..., replayed: bool = ..., observation: _Optional[_Iterable[bytes]] = ..., reward: _Optional[bytes] = ..., terminated: _Optional[bytes] = ..., truncated: _Optional[bytes] = ..., valid: _Optional[bytes] = ..., was_reset: _Optional[bytes] = ..., final_rows: _Optional[_Iterable[int]] = ..., final_observation: _Optional[_Iterable[bytes]] = ..., info: _Optional[_Union[_values_pb2.Value, _Mapping]] = ..., env_ns: _Optional[int] = ...) -> None: ...
+    server_ns: int
+    def __init__(self, seq: _Optional[int] = ..., replayed: bool = ..., observation: _Optional[_Iterable[bytes]] = ..., reward: _Optional[bytes] = ..., terminated: _Optional[bytes] = ..., truncated: _Optional[bytes] = ..., valid: _Optional[bytes] = ..., was_reset: _Optional[bytes] = ..., final_rows: _Optional[_Iterable[int]] = ..., final_observation: _Optional[_Iterable[bytes]] = ..., info: _Optional[_Union[_values_pb2.Value, _Mapping]] = ..., env_ns: _Optional[int] = ..., server_ns: _Optional[int] = ...) -> None: ...
 
 class ResetRequest(_message.Message):
     __slots__ = ("session", "seq", "epoch", "seed", "row_seeds", "options", "reset_mask")

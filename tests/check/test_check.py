@@ -166,10 +166,10 @@ def test_different_content_taken_for_a_duplicate(caught, monkeypatch):
 def test_gaps_that_are_ignored(caught, monkeypatch):
     execute = Session._execute_in_turn
 
-    def gapless(self, request, body):
+    def gapless(self, request, body, arrived):
         if body.seq > self._next_seq:
             self._next_seq = body.seq
-        return execute(self, request, body)
+        return execute(self, request, body, arrived)
 
     monkeypatch.setattr(Session, "_execute_in_turn", gapless)
     assert caught() == {"gap"}

@@ -12,7 +12,7 @@ help:
 	@echo "make lint    ruff, mypy, the walls between packages, the protos"
 	@echo "make learn   the learning thresholds: over an hour, goes on where it was interrupted"
 	@echo "make traps   put known mistakes back into a copy of the learning side; every one must be noticed: minutes"
-	@echo "make fuzz    100,000 hostile inputs for the server: minutes"
+	@echo "make fuzz    160,000 hostile inputs for the server: minutes"
 	@echo "make fuzz-wire  coverage-guided fuzzing of the readers of bytes: 5 minutes; needs Atheris (Linux)"
 	@echo "make chaos   cuts, kills, hangs and leaks at full size: a quarter of an hour"
 	@echo "make bench   the benchmarks"
@@ -54,7 +54,7 @@ learn: $(VENV)/.dev
 traps: $(VENV)/.dev
 	$(BIN)/python scripts/mutate_traps.py
 
-# 100,000 hostile inputs: 20,000 at each of five doors (unary and streamed gRPC, Connect, plain JSON, WebSocket).
+# Hostile inputs, 20,000 at each door: unary and streamed gRPC, Connect, plain JSON, WebSocket, shared memory (three).
 fuzz: $(VENV)/.dev
 	FUZZ_INPUTS=$${FUZZ_INPUTS:-20000} $(BIN)/python -m pytest tests/fuzz -v -s --timeout=3000
 

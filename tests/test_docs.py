@@ -76,10 +76,17 @@ def _run(words: list[str], folder: Path, environment: dict[str, str]) -> str:
 def _serve(words: list[str], folder: Path, environment: dict[str, str], ports: dict[str, str]) -> subprocess.Popen:
     """Start a server on free ports, and remember which printed addresses these stand for."""
     printed = [word for word in words if "://" in word]
-    words = [f"{word.rpartition(':')[0]}:0" if word in printed else word for word in words]
+    words = [_free(word, folder) if word in printed else word for word in words]
     server = subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
     ports.update((address, server.stdout.readline().split()[1]) for address in printed)
     return server
+
+
+def _free(address: str, folder: Path) -> str:
+    """An address like that one, which nobody else uses."""
+    if address.startswith("shm://"):
+        return f"shm://{folder}/{Path(address).name}"
+    return f"{address.rpartition(':')[0]}:0"
 
 
 def test_links_between_pages_lead_somewhere():

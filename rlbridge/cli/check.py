@@ -20,7 +20,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check(
-    target: Annotated[str, typer.Argument(help="grpc://HOST:PORT[/ENVIRONMENT], unix:///PATH: any server's.")],
+    target: Annotated[str, typer.Argument(help="grpc://HOST:PORT[/ENVIRONMENT], unix:///PATH, shm:///PATH")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     only: Annotated[
         list[str] | None, typer.Option("--only", help="A check's name; may be given several times.")

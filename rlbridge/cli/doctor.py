@@ -21,7 +21,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(
-    target: Annotated[str, typer.Argument(help="grpc://HOST:PORT[/ENVIRONMENT], grpcs://, unix:///PATH, ...")],
+    target: Annotated[
+        str, typer.Argument(help="grpc://HOST:PORT[/ENVIRONMENT], grpcs://, unix:///PATH, shm:///PATH, ...")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     timeout: Annotated[float, typer.Option(min=1.0, help="Seconds for the whole.")] = 30.0,
     steps: Annotated[

@@ -18,7 +18,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def inspect(
-    target: Annotated[str, typer.Argument(help="grpc://HOST:PORT[/ENVIRONMENT], unix:///PATH, or a local name.")],
+    target: Annotated[
+        str, typer.Argument(help="grpc://HOST:PORT[/ENVIRONMENT], unix:///PATH, shm:///PATH, or a local name.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show an environment's spaces, and its server's capabilities, limits and round-trip time."""

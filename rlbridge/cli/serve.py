@@ -40,8 +40,8 @@ def serve(
     bind: Annotated[
         list[str] | None,
         typer.Option(
-            help="grpc://HOST:PORT or http://HOST:PORT (port 0: a free one), grpcs://, https:// or unix:///PATH; "
-            "may be given several times."
+            help="grpc://HOST:PORT or http://HOST:PORT (port 0: a free one), grpcs://, https://, unix:///PATH or "
+            "shm:///PATH (shared memory, the fastest on one machine); may be given several times."
         ),
     ] = None,
     max_sessions: Annotated[int, typer.Option(min=1, help="Sessions open at a time.")] = 64,
@@ -90,7 +90,7 @@ def serve(
 
       rlbridge serve CartPole-v1
 
-      rlbridge serve my_package.simulator:make --bind grpc://127.0.0.1:0 --bind unix:///run/env.sock
+      rlbridge serve my_package.simulator:make --bind grpc://127.0.0.1:0 --bind shm:///run/env.sock
 
       rlbridge serve CartPole-v1 --bind grpc://127.0.0.1:50051 --bind http://127.0.0.1:8080
 

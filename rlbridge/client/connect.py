@@ -10,6 +10,7 @@ from rlbridge.client.grpc_link import GrpcLink
 from rlbridge.client.link import Link
 from rlbridge.client.retry import Retry
 from rlbridge.client.session import ClientSession
+from rlbridge.client.shm_link import ShmLink
 from rlbridge.client.target import Target, parse_target
 from rlbridge.v1 import env_pb2
 from rlbridge.wire import PROTOCOL_VERSION
@@ -30,7 +31,10 @@ def open_link(
     Raises:
         CredentialsError: a token or TLS file cannot be read.
         ModuleNotFoundError: the target is http(s) and the packages for that are not installed; names the command.
+        Unsupported: the target is shm and this is not Linux.
     """
+    if target.transport == "shm":
+        return ShmLink(target, max_message_bytes, Credentials.of(credentials))
     if target.transport == "http":
         return _http_link_class()(target, max_message_bytes, Credentials.of(credentials))
     return GrpcLink(target, max_message_bytes, Credentials.of(credentials))

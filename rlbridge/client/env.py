@@ -23,7 +23,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     """One environment on a server. It behaves as the environment itself would, here.
 
     Args:
-        target: ``grpc://host:port[/environment]`` or ``unix:///path``.
+        target: ``grpc://host:port[/environment]``, ``unix:///path`` or ``shm:///path``.
         render_mode: what the remote environment should render; frames are fetched when ``render`` is called.
         timeout: seconds allowed for one attempt at a call.
         retry_for: seconds during which a call whose answer does not come is attempted again, over new connections,

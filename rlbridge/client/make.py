@@ -17,8 +17,8 @@ def make(target: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     """A single environment.
 
     Args:
-        target: ``grpc://host:port[/environment]``, ``unix:///path``, a Gymnasium id, ``module:factory`` or
-            ``file.py:factory``.
+        target: ``grpc://host:port[/environment]``, ``unix:///path``, ``shm:///path``, a Gymnasium id,
+            ``module:factory`` or ``file.py:factory``.
         kwargs: those of ``RemoteEnv`` for a remote target, the factory's own for a local one.
 
     Raises:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 _TRANSPORTS = {"grpc": "grpc", "grpcs": "grpc", "http": "http", "https": "http"}
+_SOCKETS = {"unix": "grpc", "shm": "shm"}  # by the path of a unix socket
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -20,11 +21,11 @@ class Target:
 
     Attributes:
         text: as the user wrote it.
-        address: what is connected to, ``host:port`` or ``unix:/path``.
+        address: what is connected to, ``host:port`` or, over ``unix`` and ``shm``, ``unix:/path``.
         environment: one of those the server offers; empty for its first.
         secure: encrypted by TLS.
         is_local_machine: loopback or a unix socket, so that no proxy has any business in between.
-        transport: ``grpc`` or ``http``.
+        transport: ``grpc``, ``http`` or ``shm``.
     """
 
     text: str
@@ -41,7 +42,8 @@ def is_remote(text: str) -> bool:
 
 
 def parse_target(text: str) -> Target:
-    """Read ``grpc[s]://host:port[/environment]``, ``http[s]://host[:port][/environment]`` or ``unix:///path[?env=name]``.
+    """Read ``grpc[s]://host:port[/environment]``, ``http[s]://host[:port][/environment]``, or ``unix:///path[?env=name]``
+    or ``shm:///path[?env=name]``.
 
     Raises:
         BadTarget: another scheme, no port, an unknown option.
@@ -55,8 +57,8 @@ def parse_target(text: str) -> Target:
     environment = options.pop("env", "")
     if options:
         raise BadTarget(f"target {text!r}: unknown option {', '.join(options)}; the one there is: env")
-    if parts.scheme == "unix" and parts.path:
-        return Target(text, f"unix:{unquote(parts.path)}", environment, False, True)
+    if parts.scheme in _SOCKETS and parts.path and not parts.netloc:
+        return Target(text, f"unix:{unquote(parts.path)}", environment, False, True, _SOCKETS[parts.scheme])
     port = port or _DEFAULT_PORTS.get(parts.scheme)
     if parts.scheme in _TRANSPORTS and parts.hostname and port:
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -68,13 +70,14 @@ def parse_target(text: str) -> Target:
             _is_loopback(parts.hostname),
             _TRANSPORTS[parts.scheme],
         )
-    if parts.scheme in (*_TRANSPORTS, "unix"):
+    if parts.scheme in (*_TRANSPORTS, *_SOCKETS):
         raise BadTarget(
-            f"target {text!r}: expected grpc://HOST:PORT[/ENVIRONMENT], http://HOST:PORT[/ENVIRONMENT] or unix:///PATH"
+            f"target {text!r}: expected grpc://HOST:PORT[/ENVIRONMENT], http://HOST:PORT[/ENVIRONMENT], "
+            "unix:///PATH or shm:///PATH"
         )
     raise BadTarget(
-        f"target {text!r}: this version speaks grpc://, grpcs://, http://, https:// and unix://; without a scheme, a "
-        "target is an environment in this process (a Gymnasium id or module:factory)"
+        f"target {text!r}: this version speaks grpc://, grpcs://, http://, https://, unix:// and shm://; without a "
+        "scheme, a target is an environment in this process (a Gymnasium id or module:factory)"
     )
 
 

@@ -37,7 +37,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
     present in that step only) is False for it, ``infos["bridge_error"]`` says why, and it should not be learned from.
 
     Args:
-        target: ``grpc://host:port[/environment]`` or ``unix:///path``.
+        target: ``grpc://host:port[/environment]``, ``unix:///path`` or ``shm:///path``.
         num_envs: at least 1.
         autoreset_mode: None for the environment's default, which is NEXT_STEP unless a native batch does another.
         on_lost: what happens when the server dies and the environments with it. ``reopen`` waits for it to come back

@@ -169,7 +169,9 @@ def examine_unix(place: Place, deadline: Deadline) -> tuple[Dial, Finding]:
             raise
         return connection
 
-    start = "Start the server with --bind unix://PATH, and compare the path with the `serving` line it printed."
+    start = (
+        f"Start the server with --bind {place.scheme}://PATH, and compare the path with the `serving` line it printed."
+    )
     try:
         dial(deadline.within(4.0)).close()
     except FileNotFoundError as error:

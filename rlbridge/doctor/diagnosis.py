@@ -14,6 +14,7 @@ from rlbridge.doctor.place import read_target
 from rlbridge.doctor.proxy import examine_proxy
 from rlbridge.doctor.service import examine_capacity, examine_round_trip, examine_service
 from rlbridge.doctor.steps import examine_session
+from rlbridge.wire.errors import Unsupported
 
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_STEPS = 20
@@ -81,13 +82,18 @@ def _examinations(text: str, given: GivenCredentials, steps: int, deadline: Dead
             yield finding
             dial, finding = examine_tcp(place, addresses, deadline)
             yield finding
-    answer, finding = examine_encryption(place, dial, credentials, deadline)
-    yield finding
-    yield examine_protocol(place, answer)
+    if place.shared_memory:
+        yield Finding("encryption", "ok", "none, and none needed: nothing leaves this machine")
+    else:
+        answer, finding = examine_encryption(place, dial, credentials, deadline)
+        yield finding
+        yield examine_protocol(place, answer)
     try:
         link = open_link(place.target, credentials=credentials)
     except ModuleNotFoundError as error:  # an extra that this target's transport needs
         raise Problem("client", f"package missing: {error}", "Install it where this command runs.") from error
+    except Unsupported as error:
+        raise Problem("client", f"not on this system: {error}", "Use one of those targets.") from error
     try:
         server, finding = examine_service(link, place, token_given, deadline)
         yield finding

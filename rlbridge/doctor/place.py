@@ -15,7 +15,7 @@ class Place:
 
     Attributes:
         target: the whole.
-        scheme: ``grpc``, ``grpcs``, ``unix``, ``http`` or ``https``.
+        scheme: ``grpc``, ``grpcs``, ``unix``, ``shm``, ``http`` or ``https``.
         host, port: for TCP; "" and 0 otherwise.
         path: of a unix socket; "" otherwise.
     """
@@ -28,8 +28,13 @@ class Place:
 
     @property
     def grpc(self) -> bool:
-        """Whether gRPC is what should be spoken there; else HTTP/1.1."""
-        return self.scheme not in ("http", "https")
+        """Whether gRPC is what should be spoken there; else HTTP/1.1, or ``shared_memory``."""
+        return self.scheme not in ("http", "https", "shm")
+
+    @property
+    def shared_memory(self) -> bool:
+        """Whether the two sides share memory, and speak in frames of rlbridge's own."""
+        return self.scheme == "shm"
 
     def __str__(self) -> str:
         return self.path or (f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
@@ -63,7 +68,7 @@ def read_target(text: str) -> tuple[Place, Finding]:
     else:
         host, _, port = target.address.rpartition(":")
         place = Place(target, scheme, host.strip("[]"), int(port), "")
-    protocol = "gRPC" if place.grpc else "HTTP/1.1"
+    protocol = "shared memory" if place.shared_memory else "gRPC" if place.grpc else "HTTP/1.1"
     how = "a unix socket" if place.path else "TCP with TLS" if target.secure else "TCP, not encrypted,"
     environment = f"environment {target.environment!r}" if target.environment else "the first environment on offer"
     return place, Finding("target", "ok", f"{protocol} over {how} to {place}; {environment}")

@@ -18,6 +18,7 @@ from rlbridge.server.failure import FAILURES
 from rlbridge.server.grpc_parsing import Parsing
 from rlbridge.server.host import Host
 from rlbridge.server.session import Request, Response
+from rlbridge.server.unix_socket import answers
 from rlbridge.v1 import env_pb2, env_pb2_grpc, rollout_pb2, rollout_pb2_grpc
 from rlbridge.wire.errors import BridgeError, Unimplemented, decode_error, encode_error
 
@@ -98,7 +99,7 @@ class GrpcServer:
         Raises:
             PortTaken: a server answers there, or the folder is missing.
         """
-        if os.path.exists(path) and _answers(path):  # grpc would take the path from the living server
+        if os.path.exists(path) and answers(path):  # grpc would take the path from the living server
             raise PortTaken(f"cannot listen on {path}: another server answers there")
         try:
             self._server.add_insecure_port(f"unix:{path}")
@@ -124,16 +125,6 @@ def _bind_problem(host: str, port: int) -> str:
         except OSError as error:
             return str(error.strerror or error).lower()
     return "grpc could not, and gave no reason"
-
-
-def _answers(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except OSError:
-            return False
-        return True
 
 
 class _Authentication(grpc.ServerInterceptor):  # type: ignore[misc]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from rlbridge.server.actions import ActionBounds
 from rlbridge.server.auth import ServerTls, Tokens
@@ -18,6 +18,7 @@ from rlbridge.server.catalog import Offer, load_catalog
 from rlbridge.server.grpc_server import GrpcServer
 from rlbridge.server.host import Host
 from rlbridge.server.limits import ServerLimits
+from rlbridge.server.shm_server import NotSupported, ShmServer
 
 if TYPE_CHECKING:
     from rlbridge.server.http_server import HttpServer
@@ -45,6 +46,7 @@ class Server:
         self._tokens, self._tls = tokens, tls
         self._grpc = GrpcServer(host, tokens)
         self._http: HttpServer | None = None
+        self._shm = ShmServer(host, tokens)
         self._stopped = threading.Event()
         self._stopping = threading.Lock()
         self._ended = True
@@ -55,6 +57,7 @@ class Server:
             self._grpc.start()
             if self._http is not None:
                 self._http.start()
+            self._shm.start()
         except BaseException:
             self.stop(0.0)
             raise
@@ -68,10 +71,16 @@ class Server:
         if parts.scheme == "unix" and parts.path:
             self._grpc.bind_unix(parts.path)
             return bind
+        if parts.scheme == "shm" and parts.path and not parts.netloc:
+            try:
+                self._shm.bind(unquote(parts.path))
+            except NotSupported as error:
+                raise BindRefused(f"--bind {bind!r}: {error}") from error
+            return bind
         if parts.scheme not in _SCHEMES or not parts.hostname or port is None or parts.path.strip("/"):
             raise BindRefused(
                 f"--bind {bind!r}: expected grpc://HOST:PORT or http://HOST:PORT (0 for a free port), grpcs://, "
-                "https:// or unix:///PATH"
+                "https://, unix:///PATH or shm:///PATH"
             )
         secure = parts.scheme.endswith("s")
         if secure and self._tls is None:
@@ -109,6 +118,7 @@ class Server:
                 self._ended = self.host.stop()
                 if self._http is not None:
                     self._http.stop(grace)
+                self._shm.stop(grace)
                 self._grpc.stop(grace)
                 self._stopped.set()
             return self._ended
@@ -173,7 +183,7 @@ def serve(
     Args:
         env: a Gymnasium id, ``module:factory``, a serve.yaml, a folder that holds one, or offers made in Python.
         bind: ``grpc://HOST:PORT`` or ``http://HOST:PORT`` (0 for a free port), ``grpcs://``, ``https://``,
-            ``unix:///PATH``, or several of them.
+            ``unix:///PATH``, ``shm:///PATH`` (shared memory, Linux), or several of them.
         limits: sessions, message size, lease and so on.
         action_bounds: what happens to numbers outside a Box action space: ``refuse`` (default), ``clip``, ``ignore``.
         tokens: who may call, or the path of a token file; None: everybody who can reach the server.

@@ -46,9 +46,10 @@ def caught(monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", "tests.envs:Counter"])
-def test_our_own_server_passes_everything_over_grpc(serve, env):
-    results = list(check_target(serve(env).urls[0]))
+@pytest.mark.parametrize(("env", "scheme"), [("CartPole-v1", "grpc"), ("tests.envs:Counter", "shm")])
+def test_our_own_server_passes_everything_over_grpc_and_shared_memory(serve, env, scheme, tmp_path):
+    bind = "grpc://127.0.0.1:0" if scheme == "grpc" else f"shm://{tmp_path}/env.sock"
+    results = list(check_target(serve(env, bind=bind).urls[0]))
     assert [result.name for result in results] == NAMES
     assert not [result for result in results if result.status == "fail"]
     # Drawing may not be installed; and a machine that is busy with other things may be too slow to renew a lease.

@@ -242,7 +242,7 @@ def test_a_bind_that_is_no_good_is_refused(serve, bind, words):
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("ftp://host:1", "this version speaks grpc://, grpcs://, http://, https:// and unix://"),
+        ("ftp://host:1", "this version speaks grpc://, grpcs://, http://, https://, unix:// and shm://"),
         ("grpc://host", "expected grpc://HOST:PORT"),
         ("grpc://host:70000", "Port out of range"),
         ("grpc://host:1?colour=red", "unknown option colour"),

@@ -61,13 +61,14 @@ class FuzzedServer:
 
 
 @pytest.fixture
-def fuzzed_server(serve_process):
+def fuzzed_server(serve_process, tmp_path):
     """Start a server with one bind of a scheme."""
     started = []
 
     def start(scheme: str) -> FuzzedServer:
         limits = ["--max-message-mib", "1", "--max-envs", "8", "--lease", "1"]  # what was opened by luck goes soon
-        process, (url,) = serve_process("CartPole-v1", "--bind", f"{scheme}://127.0.0.1:0", *limits)
+        bind = f"shm://{tmp_path}/env.sock" if scheme == "shm" else f"{scheme}://127.0.0.1:0"
+        process, (url,) = serve_process("CartPole-v1", "--bind", bind, *limits)
         rlbridge.make(url).close()
         started.append(FuzzedServer(process, url))
         return started[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,11 @@ from tests.pki import Authority
 
 CONTROL, OBSERVE = "control-token-of-the-test", "observe-token-of-the-test"
 TOKENS = Tokens({CONTROL: Scope.CONTROL, OBSERVE: Scope.OBSERVE})
-SCHEMES = ["grpc", "http"]
+SCHEMES = ["grpc", "http", "shm"]
+
+
+def bind_of(scheme: str, folder: Path) -> str:
+    return f"shm://{folder}/env.sock" if scheme == "shm" else f"{scheme}://127.0.0.1:0"
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +38,9 @@ def token_file(tmp_path):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_token_opens_the_door_and_nothing_else_does(serve, scheme, token_file, monkeypatch):
+def test_a_token_opens_the_door_and_nothing_else_does(serve, scheme, token_file, tmp_path, monkeypatch):
     monkeypatch.delenv("RLBRIDGE_TOKEN", raising=False)
-    url = serve("CartPole-v1", bind=f"{scheme}://127.0.0.1:0", tokens=TOKENS).urls[0]
+    url = serve("CartPole-v1", bind=bind_of(scheme, tmp_path), tokens=TOKENS).urls[0]
     with pytest.raises(errors.Unauthenticated, match="wants a token"):
         rlbridge.make(url)
     with pytest.raises(errors.Unauthenticated) as raised:
@@ -55,12 +60,12 @@ def test_a_token_opens_the_door_and_nothing_else_does(serve, scheme, token_file,
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_strangers_session_cannot_be_touched(serve, scheme):
+def test_a_strangers_session_cannot_be_touched(serve, scheme, tmp_path):
     from rlbridge.client.connect import open_link
     from rlbridge.client.target import parse_target
     from rlbridge.v1 import env_pb2
 
-    url = serve("CartPole-v1", bind=f"{scheme}://127.0.0.1:0").urls[0]
+    url = serve("CartPole-v1", bind=bind_of(scheme, tmp_path)).urls[0]
     env = rlbridge.make(url)
     env.reset(seed=0)
     reference = env._session._reference

@@ -1,4 +1,4 @@
-"""The numbers are those of the environment itself: locally, over gRPC, a unix socket and HTTP; one or a batch."""
+"""The numbers are those of the environment itself: locally, over gRPC, HTTP and shared memory; one or a batch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ MODES = list(AutoresetMode)
 
 @pytest.fixture
 def targets(serve, tmp_path):
-    """CartPole in this process, over gRPC, over a unix socket and over HTTP, all of one server."""
-    server = serve("CartPole-v1", bind=["grpc://127.0.0.1:0", f"unix://{tmp_path}/env.sock", "http://127.0.0.1:0"])
+    """CartPole in this process, over gRPC, a unix socket, HTTP and shared memory, all of one server."""
+    sockets = [f"unix://{tmp_path}/env.sock", f"shm://{tmp_path}/memory.sock"]
+    server = serve("CartPole-v1", bind=["grpc://127.0.0.1:0", "http://127.0.0.1:0", *sockets])
     return ["CartPole-v1", *server.urls]
 
 

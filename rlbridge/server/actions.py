@@ -39,13 +39,17 @@ class ActionReader:
             InvalidAction: it does not fit the space; the message names the leaf, the element and the range.
         """
         if self._discrete is not None and len(blocks) == 1:
-            action = self._discrete(blocks[0])
-            if action is not None:
-                return action
+            actions = self._discrete(blocks[0], 1)
+            if actions is not None:
+                return actions[0]
         return self._codec.unpack(self._checked(blocks, 1))
 
     def read_rows(self, blocks: Sequence[bytes], n: int) -> list[Any]:
         """The actions of a batch, one a row, writable."""
+        if self._discrete is not None and len(blocks) == 1:
+            actions = self._discrete(blocks[0], n)
+            if actions is not None:
+                return actions
         return self._codec.unstack(self._checked(blocks, n), n)
 
     def read_batch(self, blocks: Sequence[bytes], n: int) -> Any:
@@ -133,19 +137,19 @@ class _LeafCheck:
 
 
 class _DiscreteAction:
-    """The commonest action, a single integer, without going through arrays (a tenth of the time)."""
+    """The commonest action, an integer a row, checked without numpy's arithmetic (a fifth of the time)."""
 
     def __init__(self, space: spaces.Discrete) -> None:
-        dtype = np.dtype(space.dtype)
-        self._make = dtype.type
-        self._nbytes = dtype.itemsize
-        self._signed = dtype.kind == "i"
+        self._dtype = np.dtype(space.dtype).newbyteorder("<")
         self._first, self._last = int(space.start), int(space.start) + int(space.n) - 1
 
-    def __call__(self, block: bytes) -> Any:
-        """The action, or None where there is something wrong with it: then the general way finds the words."""
-        value = int.from_bytes(block, "little", signed=self._signed)
-        return self._make(value) if len(block) == self._nbytes and self._first <= value <= self._last else None
+    def __call__(self, block: bytes, n: int) -> list[Any] | None:
+        """The actions, or None where there is something wrong with them: then the general way finds the words."""
+        if len(block) != n * self._dtype.itemsize:
+            return None
+        values = np.frombuffer(block, self._dtype)
+        numbers = values.tolist()
+        return list(values) if self._first <= min(numbers) and max(numbers) <= self._last else None
 
 
 def _limits(leaf: FixedLeaf) -> tuple[Any, Any]:

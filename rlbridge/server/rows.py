@@ -67,11 +67,11 @@ class EnvironmentRows:
         self.observations = BlockCodec(first.observation_space)
         self.actions = BlockCodec(first.action_space)
         self._reader = ActionReader(self.actions, bounds)
-        self._ended = np.zeros(num_envs, np.bool_)  # rows whose episode is over and that are not reset yet
+        self._ended = [False] * num_envs  # rows whose episode is over and that are not reset yet
         self._last: list[bytes] = []  # the last observation, packed: what a failed or unreset row repeats
         self._seeds: list[int | None] = [None] * num_envs
         self._rebuilds = [0] * num_envs
-        self._rebuilt = np.zeros(num_envs, np.bool_)  # rows whose next reset is the first of a rebuilt environment
+        self._rebuilt = [False] * num_envs  # rows whose next reset is the first of a rebuilt environment
         self._running = False
 
     # ---------------------------------------------------------------------------------------------------- reset
@@ -86,7 +86,7 @@ class EnvironmentRows:
             observation, info = self._reset_row(row, seeds[row], command.options)
             packed[row] = self._pack_row(observation)
             add_row(infos, info, row, self.num_envs)
-        self._ended[rows] = False
+            self._ended[row] = False
         blocks = [packed.get(row) or self._last_row(row) for row in range(self.num_envs)]
         self._last = self.observations.join(blocks)
         self._running = True
@@ -131,11 +131,12 @@ class EnvironmentRows:
     def step(self, action: list[bytes]) -> Outcome:
         if not self._running:
             raise NeedsReset("the environments have not been reset since they were opened or failed: call reset()")
-        if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
+        if self.autoreset_mode is AutoresetMode.DISABLED and any(self._ended):
+            ended = [row for row in range(self.num_envs) if self._ended[row]]
             raise NeedsReset(
-                f"the episodes of rows {np.flatnonzero(self._ended).tolist()} are over and autoreset is disabled: "
-                "reset them with options={'reset_mask': ...}",
-                rows=np.flatnonzero(self._ended).tolist(),
+                f"the episodes of rows {ended} are over and autoreset is disabled: reset them with "
+                "options={'reset_mask': ...}",
+                rows=ended,
             )
         actions = self._reader.read_rows(action, self.num_envs)
         try:
@@ -151,21 +152,22 @@ class EnvironmentRows:
         for row in range(n):
             if self._ended[row]:  # NEXT_STEP: SAME_STEP leaves no row ended
                 step.observations[row], info = self._reset_row(row, None, None)
-                step.was_reset[row] = True
+                step.was_reset[row] = 1
             else:
                 info = self._step_row(row, actions[row], step)
             if info:
                 add_row(step.infos, info, row, n)
-        self._ended = (step.terminated | step.truncated) & (self.autoreset_mode is not AutoresetMode.SAME_STEP)
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            self._ended = [bool(a or b) for a, b in zip(step.terminated, step.truncated, strict=True)]
         self._last = self._stack(step)
         return Outcome(
             self._last,
             step.infos,
-            step.rewards.tobytes(),
-            step.terminated.tobytes(),
-            step.truncated.tobytes(),
-            b"" if step.valid.all() else step.valid.tobytes(),
-            step.was_reset.tobytes() if step.was_reset.any() else b"",
+            np.array(step.rewards, "<f8").tobytes(),
+            bytes(step.terminated),
+            bytes(step.truncated),
+            bytes(step.valid) if 0 in step.valid else b"",
+            bytes(step.was_reset) if 1 in step.was_reset else b"",
             step.final_rows,
             self.observations.join(step.final_observations) if step.final_rows else [],
         )
@@ -186,7 +188,7 @@ class EnvironmentRows:
 
     def _fail_row(self, row: int, error: BaseException, step: _Step) -> dict[str, Any]:
         self._rebuild(row, "step", error)
-        step.rewards[row], step.terminated[row], step.truncated[row], step.valid[row] = 0.0, False, True, False
+        step.rewards[row], step.terminated[row], step.truncated[row], step.valid[row] = 0.0, 0, 1, 0
         last = self._last_row(row)
         step.observations[row] = self.observations.unpack(last)
         info: dict[str, Any] = {"bridge_error": f"{type(error).__name__}: {error}"}
@@ -256,15 +258,13 @@ class EnvironmentRows:
 
 
 class _Step:
-    """What one step of a batch collects, row by row."""
+    """What one step of a batch collects, row by row, in what is quickest to fill so: no numpy."""
 
     def __init__(self, n: int) -> None:
         self.observations: list[Any] = [None] * n
-        self.rewards = np.zeros(n, np.float64)
-        self.terminated = np.zeros(n, np.bool_)
-        self.truncated = np.zeros(n, np.bool_)
-        self.valid = np.ones(n, np.bool_)
-        self.was_reset = np.zeros(n, np.bool_)
+        self.rewards = [0.0] * n
+        self.terminated, self.truncated, self.was_reset = bytearray(n), bytearray(n), bytearray(n)  # 0 or 1
+        self.valid = bytearray(b"\x01") * n
         self.final_rows: list[int] = []
         self.final_observations: list[list[bytes]] = []
         self.infos: dict[str, Any] = {}

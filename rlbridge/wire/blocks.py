@@ -72,7 +72,9 @@ class FixedLeaf:
         return self._fitted(batch, (n, *self.shape)).tobytes()
 
     def unpack_batch(self, block: Block, n: int, copy: bool) -> Array:
-        return view_bytes(bytearray(block) if copy else block, self.dtype, (n, *self.shape), self._name())
+        if len(block) != n * self.nbytes or self._is_bool or not block:
+            return view_bytes(bytearray(block) if copy else block, self.dtype, (n, *self.shape), self._name())
+        return np.frombuffer(bytearray(block) if copy else block, self.dtype).reshape(n, *self.shape)
 
     def stack(self, samples: Iterable[Any]) -> bytes:
         shape = self.shape

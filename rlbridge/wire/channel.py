@@ -81,13 +81,20 @@ class Channel:
         """
         size = len(payload)
         if size <= WITH_THE_HEADER:
-            self._socket.sendall(_HEADER.pack(kind, 0, size) + payload)
+            self._write(_HEADER.pack(kind, 0, size) + payload)
         elif size <= len(self._outgoing):
             self._outgoing[:size] = payload
-            self._socket.sendall(_HEADER.pack(kind, 1, size))
+            self._write(_HEADER.pack(kind, 1, size))
         else:
-            self._socket.sendall(_HEADER.pack(kind, 0, size))
+            self._write(_HEADER.pack(kind, 0, size))
             self._socket.sendall(payload)
+
+    def _write(self, data: bytes) -> None:
+        sent = 0
+        with contextlib.suppress(BlockingIOError):  # there is nearly always room; sendall would ask first, each time
+            sent = os.write(self._socket.fileno(), data)
+        if sent < len(data):
+            self._socket.sendall(data[sent:])
 
     # ------------------------------------------------------------------------------------------------- receiving
 

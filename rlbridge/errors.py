@@ -13,6 +13,7 @@ from rlbridge.wire.errors import (
     DeadlineExceeded,
     EnvLost,
     InvalidAction,
+    InvalidPolicy,
     MessageTooLarge,
     NeedsReset,
     PermissionDenied,
@@ -27,6 +28,7 @@ from rlbridge.wire.errors import (
     Unavailable,
     Unimplemented,
     UnknownEnvironment,
+    UnknownPolicy,
     Unsupported,
     WireError,
 )
@@ -42,6 +44,7 @@ __all__ = [
     "EnvLost",
     "ForkedProcess",
     "InvalidAction",
+    "InvalidPolicy",
     "MessageTooLarge",
     "NeedsReset",
     "PermissionDenied",
@@ -59,6 +62,7 @@ __all__ = [
     "Unimplemented",
     "UnknownEnvironment",
     "UnknownFactory",
+    "UnknownPolicy",
     "Unsupported",
     "WireError",
 ]

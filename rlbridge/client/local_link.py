@@ -28,6 +28,7 @@ class LocalLink:
             env_pb2.ResetRequest: lambda body: self._unwrapped(env_pb2.ExchangeRequest(reset=body)).reset,
             env_pb2.StepRequest: lambda body: self._unwrapped(env_pb2.ExchangeRequest(step=body)).step,
             env_pb2.RenderRequest: lambda body: self._unwrapped(env_pb2.ExchangeRequest(render=body)).render,
+            env_pb2.RolloutRequest: lambda body: self._unwrapped(env_pb2.ExchangeRequest(rollout=body)).rollout,
         }
         return calls[type(request)](request)
 

@@ -42,7 +42,12 @@ _MODES = {
 }
 _MODE_OF = {number: mode for mode, number in _MODES.items()}
 # Refusals that leave the sequence number to the next request; see StepRequest in env.proto.
-_NOT_USED_UP = frozenset({"INVALID_ACTION", "INVALID_REQUEST", "NEEDS_RESET", "UNSUPPORTED", "DEADLINE"})
+_NOT_USED_UP = frozenset(
+    {
+        *("INVALID_ACTION", "INVALID_REQUEST", "NEEDS_RESET", "UNSUPPORTED", "DEADLINE"),
+        *("INVALID_POLICY", "UNKNOWN_POLICY"),
+    }
+)
 _UNREACHABLE = (Unavailable, DeadlineExceeded)
 
 
@@ -241,6 +246,11 @@ class ClientSession:
         message = env_pb2.ExchangeRequest()
         message.step.action.extend(action)
         self._send(message, message.step)
+
+    def send_rollout(self, request: env_pb2.RolloutRequest) -> None:
+        """Start a rollout; its answer is for ``receive``."""
+        message = env_pb2.ExchangeRequest(rollout=request)
+        self._send(message, message.rollout)
 
     def _send(self, message: env_pb2.ExchangeRequest, body: Any) -> None:
         """Number a request and start it; ``body`` is the one of its parts that is set."""

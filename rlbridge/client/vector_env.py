@@ -20,13 +20,12 @@ from rlbridge.client.connect import (
     open_session,
 )
 from rlbridge.client.requests import packed_action, reset_request
+from rlbridge.client.rollout import Rollout, RolloutResult, Step
 from rlbridge.v1 import env_pb2
 from rlbridge.wire import decode_value
-from rlbridge.wire.errors import EnvLost
+from rlbridge.wire.errors import EnvLost, Unsupported
 
 log = logging.getLogger("rlbridge.client")
-
-Step = tuple[Any, Any, Any, Any, dict[str, Any]]
 
 
 class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
@@ -87,6 +86,8 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         self._on_lost = on_lost
         self.times_lost = 0
         self._sent_at = 0
+        self._rollout: Rollout | None = None  # the latest that was sent
+        self._held = b""  # the policy that the session holds
         self._round_trips: deque[int] = deque(maxlen=1024)  # ns, of the latest steps, without the environment's share
         self._last: env_pb2.StepResponse | env_pb2.ResetResponse | None = (
             None  # its observation is what lost rows repeat
@@ -141,6 +142,46 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         except EnvLost as lost:
             return self._lost_step(lost)
         self._round_trips.append(time.perf_counter_ns() - self._sent_at - response.env_ns)
+        return self._result(response)
+
+    def send_rollout(self, rollout: Rollout) -> None:
+        """Start steps with actions that a policy chooses at the server; ``recv_rollout`` gives what came of them.
+
+        Raises:
+            Unsupported: the server has no RolloutService.
+            RequestPending: the request before has not been received.
+        """
+        if "rollout.onnx" not in self._session.server.capabilities:
+            raise Unsupported(
+                f"{self._session.where} cannot run policies (placement edge): on the server, "
+                "pip install 'rlbridge-toolkit[play]'"
+            )
+        self._rollout, self._sent_at = rollout, time.perf_counter_ns()
+        self._session.send_rollout(rollout.request(self._held))
+
+    def recv_rollout(self) -> RolloutResult:
+        """What came of the rollout that was sent; perhaps fewer steps than asked for.
+
+        Raises:
+            InvalidPolicy: the server refuses the policy; nothing was stepped.
+            BridgeError: as ``recv``.
+        """
+        rollout = self._rollout
+        assert rollout is not None, "recv_rollout before send_rollout"
+        try:
+            response = self._session.receive().rollout
+        except EnvLost as lost:
+            self._held = b""
+            steps = [self._lost_step(lost)]
+            if self._begun is not None:
+                steps.append(self._first_step())
+            return RolloutResult.lost(steps, rollout, self.num_envs, self.single_action_space)
+        self._held = rollout.policy.sha256 if rollout.policy is not None else self._held
+        taken = time.perf_counter_ns() - self._sent_at - sum(step.env_ns for step in response.steps)
+        self._round_trips.append(taken)
+        return RolloutResult.of(response, self.num_envs, self.single_action_space, self._result)
+
+    def _result(self, response: env_pb2.StepResponse) -> Step:
         self._last = response
         infos = self._infos(response)
         if response.final_rows:

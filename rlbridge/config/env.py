@@ -30,7 +30,11 @@ class EnvConfig(Section):
     num_envs: Count = 8
     """How many copies step together as one batch."""
     placement: Literal["step", "edge"] = "step"
-    """Where the policy runs: step = here, one message a step; edge = on the server (not available yet)."""
+    """Where the policy runs: step = here, one message a step; edge = on the server, many steps a message."""
+    overlap: bool = True
+    """Edge: the server makes the next rollout while the learner learns, with a policy that is one rollout older."""
+    chunk: Count | None = None
+    """Edge: steps of all environments in one message; else a whole rollout (ppo) or 32."""
     kwargs: dict[str, Any] = {}
     """Keyword arguments for a local target's factory."""
     processes: bool = False
@@ -56,17 +60,17 @@ class EnvConfig(Section):
             raise ValueError("a fleet (a list of targets) is not available yet; give one target")
         return value
 
-    @field_validator("placement")
-    @classmethod
-    def _no_edge_yet(cls, value: str) -> str:
-        if value == "edge":
-            raise ValueError("running the policy on the server is not available yet; use 'step'")
-        return value
-
     @model_validator(mode="after")
     def _kwargs_are_local(self) -> EnvConfig:
         if self.kwargs and "://" in self.target:
             raise ValueError(f"env.kwargs go to a local factory, but {self.target!r} is on a server; set them there")
         if self.processes and "://" in self.target:
             raise ValueError(f"env.processes is for local environments, but {self.target!r} is on a server")
+        if self.placement == "edge" and "://" not in self.target:
+            raise ValueError(
+                f"env.placement = edge runs the policy on a server, but {self.target!r} is local; serve it (`rlbridge "
+                "serve`), or leave placement out"
+            )
+        if self.placement == "step" and self.chunk is not None:
+            raise ValueError("env.chunk has no effect with env.placement = step, only with edge")
         return self

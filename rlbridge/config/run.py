@@ -120,6 +120,15 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _the_server_can_explore_so(self) -> RunConfig:
+        cfg = self.algorithm
+        if self.env.placement == "edge" and isinstance(cfg, DQNConfig) and cfg.exploration == "gaussian_epsilon":
+            raise ValueError(
+                "algorithm.exploration = gaussian_epsilon: with env.placement = edge there are epsilon and greedy"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _replay_teaches(self) -> RunConfig:
         cfg = self.algorithm
         if not isinstance(cfg, OffPolicyConfig):

@@ -114,15 +114,17 @@ class StepCollector:
             with torch.inference_mode():
                 raw = distribution.sample(self.policy(rollout.observation[t].to(device)), noise[t])
                 rollout.action_np[t] = raw.cpu().numpy()
-            step = self.step(self.policy.actions.to_environment(rollout.action_np[t]))
-            rollout.observation_np[t + 1] = step.observation
-            rollout.reward[t] = step.reward
-            rollout.terminated[t] = step.terminated
-            rollout.truncated[t] = step.truncated
-            rollout.valid[t] = step.valid
-            for i, final in step.final.items():
-                rollout.final[t, i] = final
-            self.filled = t + 1
+            self._store(rollout, t, self.step(self.policy.actions.to_environment(rollout.action_np[t])))
+
+    def _store(self, rollout: Rollout, t: int, step: Step) -> None:
+        rollout.observation_np[t + 1] = step.observation
+        rollout.reward[t] = step.reward
+        rollout.terminated[t] = step.terminated
+        rollout.truncated[t] = step.truncated
+        rollout.valid[t] = step.valid
+        for i, final in step.final.items():
+            rollout.final[t, i] = final
+        self.filled = t + 1
 
     def _begin(self, rollout: Rollout) -> None:
         """Make ``rollout`` ready to be filled, or filled further, and the generator to draw its noise."""

@@ -13,7 +13,8 @@ from rlbridge.config import OffPolicyConfig
 from rlbridge.learn.checkpoint import require_like
 from rlbridge.learn.collect import StepCollector
 from rlbridge.learn.due import passed
-from rlbridge.learn.explore import explorer_for
+from rlbridge.learn.edge import EdgeCollector, EdgeExplorer
+from rlbridge.learn.explore import Explorer, explorer_for
 from rlbridge.learn.learner import OffPolicyLearner
 from rlbridge.learn.replay import Replay
 from rlbridge.learn.seeds import Seeds
@@ -48,7 +49,11 @@ class OffPolicyLoop:
         self.learner, self.collector, self.config, self.restarts = learner, collector, config, restarts
         policy, n = learner.policy, collector.envs.num_envs
         encoder, actions = policy.encoder, policy.actions
-        self.explorer = explorer_for(config, policy, n, seeds.exploration)
+        self.explorer: Explorer = (
+            EdgeExplorer(collector, config.total_steps)
+            if isinstance(collector, EdgeCollector)
+            else explorer_for(config, policy, n, seeds.exploration)
+        )
         self.replay = Replay(config, n, encoder.shape, encoder.dtype, actions.width, actions.dtype, seeds.replay)
         self.steps = self._recorded_at = 0
         self.learning = False

@@ -124,8 +124,12 @@ class PPO:
             size = cfg.minibatch_size if self.policy.encoder.image else len(rows)
             values_of = torch.cat([self._value(part) for part in torch.split(rows, size)])
             values = values_of.view(rollout.steps + 1, rollout.num_envs).cpu().numpy()
-            outputs = torch.cat([self.policy.head(self.policy.trunk(part)) for part in torch.split(rows[:count], size)])
-            log_prob = self.distribution.log_prob(outputs, actions)
+            if rollout.log_prob is None:
+                parts = torch.split(rows[:count], size)
+                outputs = torch.cat([self.policy.head(self.policy.trunk(part)) for part in parts])
+                log_prob = self.distribution.log_prob(outputs, actions)
+            else:  # an older policy acted
+                log_prob = torch.from_numpy(rollout.log_prob.flatten()).to(self.device)
             next_value = values[1:].copy()
             if rollout.final:
                 final = torch.from_numpy(np.stack(list(rollout.final.values()))).to(self.device)

@@ -19,7 +19,8 @@ class Rollout:
     ``observation`` ``[T + 1, N, *shape]``, encoded (row T is what the last step led to) and ``action``
     ``[T, N, width]`` are torch tensors with a numpy view beside them on the same memory; ``reward`` float32,
     ``terminated``, ``truncated`` and ``valid`` bool are numpy. ``final`` maps ``(t, i)`` to the encoded
-    observation that an episode ended in, where the next row already belongs to the next episode.
+    observation that an episode ended in, where the next row already belongs to the next episode. ``log_prob`` float32
+    ``[T, N]`` is that of the actions under the policy that took them, where that is not the one that learns; else None.
     """
 
     def __init__(self, steps: int, num_envs: int, policy: Policy) -> None:
@@ -34,6 +35,7 @@ class Rollout:
         self.truncated = np.zeros((steps, num_envs), dtype=np.bool_)
         self.valid = np.ones((steps, num_envs), dtype=np.bool_)
         self.final: dict[tuple[int, int], NDArray[Any]] = {}
+        self.log_prob: NDArray[np.float32] | None = None
 
     @property
     def transitions(self) -> int:
@@ -46,6 +48,7 @@ class Rollout:
         return {
             "observation": self.observation_np[: filled + 1].copy(),
             **{name: getattr(self, name)[:filled].copy() for name in _COLUMNS},
+            "log_prob": None if self.log_prob is None else self.log_prob[:filled].copy(),
             "final": None if not final else [np.array(list(final)), np.stack(list(final.values()))],
         }
 
@@ -61,6 +64,9 @@ class Rollout:
             if rows.shape != ours.shape or rows.dtype != ours.dtype:
                 raise ValueError(f"the rollout's saved {name} is {rows.dtype} {rows.shape}, not {ours.shape}")
             ours[:] = rows
+        if state.get("log_prob") is not None:
+            self.log_prob = np.zeros_like(self.reward)
+            self.log_prob[:filled] = state["log_prob"]
         keys, values = state["final"] or ((), ())
         self.final = {(int(t), int(i)): row.copy() for (t, i), row in zip(keys, values, strict=True)}
 

@@ -20,6 +20,7 @@ from rlbridge.learn.checkpoint import CheckpointError, prune_checkpoints, requir
 from rlbridge.learn.collect import StepCollector
 from rlbridge.learn.curve import draw_curve
 from rlbridge.learn.due import passed
+from rlbridge.learn.edge import EdgeCollector
 from rlbridge.learn.environments import close_envs, make_envs
 from rlbridge.learn.export import export_at_end
 from rlbridge.learn.film import film_after, film_before
@@ -77,7 +78,7 @@ class Trainer:
         try:
             spaces = self.envs.single_observation_space, self.envs.single_action_space
             self.learner = make_learner(config, *spaces, self.seeds)
-            self.collector = StepCollector(self.envs, self.learner.policy, self.seeds, config.env.timeout)
+            self.collector = self._make_collector()
             self.loop = self._make_loop()
             self._prepare(resumed)
         except BaseException:
@@ -90,6 +91,12 @@ class Trainer:
         self._latest: dict[str, float] = {}
         self._state_due = 0.0
         self._begun, self._begun_at = time.monotonic(), 0
+
+    def _make_collector(self) -> StepCollector:
+        policy = self.learner.policy
+        if self.config.env.placement == "edge":
+            return EdgeCollector(self.envs, policy, self.seeds, self.config)
+        return StepCollector(self.envs, policy, self.seeds, self.config.env.timeout)
 
     def _make_loop(self) -> OnPolicyLoop | OffPolicyLoop:
         algorithm = self.config.algorithm

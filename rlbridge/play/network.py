@@ -10,6 +10,9 @@ from rlbridge.play.onnx_file import Node, OnnxFile, PolicyFileError
 MAX_NUMBERS = 2**24
 """Numbers that one observation may become, in any layer: 64 MiB of float32."""
 
+MAX_OPERATIONS = 2**30
+"""Multiplications that one observation may cost; a network for 84 x 84 pictures takes some ten million."""
+
 SAME_SHAPE = ("Cast", "Clip", "Elu", "Identity", "Relu", "Sigmoid", "Tanh")
 OPERATORS = (*SAME_SHAPE, "Conv", "Div", "Flatten", "Gemm", "Mul", "Sub", "Transpose", "Unsqueeze")
 """What :mod:`rlbridge.learn.onnx_graph` writes."""
@@ -56,6 +59,23 @@ def output_shapes(file: OnnxFile, observation: Shape) -> dict[str, Shape]:
             )
         rows[node.outputs[0]] = shape
     return {**rows, **constants}
+
+
+def work(file: OnnxFile, shapes: dict[str, Shape]) -> tuple[int, int]:
+    """Multiplications for one observation (of products and convolutions), and the numbers of the largest layer.
+
+    Args:
+        file: as read.
+        shapes: what :func:`output_shapes` gave for it.
+    """
+    operations = 0
+    for node in file.nodes:
+        made = prod(shapes[node.outputs[0]])
+        if node.operator == "Gemm":
+            operations += made * prod(shapes[node.inputs[0]])
+        elif node.operator == "Conv":
+            operations += made * prod(shapes[node.inputs[1]][1:])
+    return operations, max(prod(shapes[node.outputs[0]]) for node in file.nodes)
 
 
 def _shape(node: Node, given: list[Any], fixed: list[Any]) -> Shape | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rlbridge.play.description import MAX_BYTES as MAX_DESCRIPTION_BYTES
 from rlbridge.play.description import OUTPUTS, Description
 from rlbridge.play.draw import raw_action
 from rlbridge.play.encoding import Encoder
-from rlbridge.play.network import output_shapes
+from rlbridge.play.network import MAX_OPERATIONS, output_shapes, work
 from rlbridge.play.onnx_file import FLOAT, MAX_BYTES, UINT8, PolicyFileError, read_onnx
 
 
@@ -86,6 +87,33 @@ class OnnxPolicy:
         """What the network says of encoded observations ``[B, *shape]``, by name."""
         return dict(zip(self._names, self._session.run(self._names, {"observation": encoded}), strict=True))
 
+    def try_out(self, encoded: NDArray[Any], seconds: float) -> bool:
+        """Run the network once; False if it was stopped, between two of its layers, for taking longer than that.
+
+        Raises:
+            PolicyFileError: it cannot be run.
+        """
+        import onnxruntime
+
+        options, late = onnxruntime.RunOptions(), threading.Event()
+
+        def stop() -> None:
+            late.set()
+            options.terminate = True
+
+        watch = threading.Timer(seconds, stop)
+        watch.daemon = True
+        watch.start()
+        try:
+            self._session.run(self._names, {"observation": encoded}, options)
+        except Exception as error:  # onnxruntime's own classes have no common base but this
+            if late.is_set():
+                return False
+            raise PolicyFileError(f"onnxruntime cannot run the network: {str(error)[:300]}") from None
+        finally:
+            watch.cancel()
+        return True
+
 
 def check_model(model: bytes, description: Description) -> None:
     """Raise PolicyFileError unless ``model`` is the network that ``description`` is of; nothing of it is run."""
@@ -116,6 +144,11 @@ def check_model(model: bytes, description: Description) -> None:
                 f"the network's {value.name} has shape {shapes.get(value.name)} a row; actions of "
                 f"{description.action_space} need float32 of {(size,)}."
             )
+    operations, _ = work(file, shapes)
+    if operations > MAX_OPERATIONS:
+        raise PolicyFileError(
+            f"the network takes {operations:,} multiplications for one observation; {MAX_OPERATIONS:,} are allowed."
+        )
 
 
 def _session(model: bytes) -> Any:

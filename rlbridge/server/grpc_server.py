@@ -20,7 +20,7 @@ from rlbridge.server.host import Host
 from rlbridge.server.session import Request, Response
 from rlbridge.server.unix_socket import answers
 from rlbridge.v1 import env_pb2, env_pb2_grpc, rollout_pb2, rollout_pb2_grpc
-from rlbridge.wire.errors import BridgeError, Unimplemented, decode_error, encode_error
+from rlbridge.wire.errors import BridgeError, decode_error, encode_error
 
 log = logging.getLogger("rlbridge.server")
 
@@ -68,7 +68,7 @@ class GrpcServer:
             ],
         )
         env_pb2_grpc.add_EnvServiceServicer_to_server(_EnvService(host), self._server)
-        rollout_pb2_grpc.add_RolloutServiceServicer_to_server(_RolloutService(), self._server)
+        rollout_pb2_grpc.add_RolloutServiceServicer_to_server(_RolloutService(host), self._server)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for service in ("", *_SERVICES[:1]):
@@ -207,17 +207,18 @@ class _EnvService(env_pb2_grpc.EnvServiceServicer):
 
 
 class _RolloutService(rollout_pb2_grpc.RolloutServiceServicer):
-    """Part of the contract, not of this server's capabilities."""
+    """Policies at the environment, one call at a time; streamed, rollouts go through Exchange."""
 
-    def PutPolicy(self, request_iterator: Any, context: Any) -> rollout_pb2.PutPolicyResponse:
-        _abort(context, _not_here("PutPolicy"))
+    def __init__(self, host: Host) -> None:
+        self._host = host
 
-    def Rollout(self, request: rollout_pb2.RolloutRequest, context: Any) -> Iterator[rollout_pb2.RolloutResponse]:
-        _abort(context, _not_here("Rollout"))
+    def PutPolicy(
+        self, request_iterator: Iterator[rollout_pb2.PutPolicyRequest], context: Any
+    ) -> rollout_pb2.PutPolicyResponse:
+        return _answer(context, self._host.put_policy, request_iterator)
 
-
-def _not_here(call: str) -> Unimplemented:
-    return Unimplemented(f"this server does not have {call}; Describe tells its capabilities")
+    def Rollout(self, request: env_pb2.RolloutRequest, context: Any) -> env_pb2.RolloutResponse:
+        return _unwrap(context, self._host.execute(Request(rollout=request))).rollout
 
 
 def _answer(context: Any, call: Callable[[Req], Res], request: Req) -> Res:

@@ -11,25 +11,27 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
 from rlbridge.gymnasium_versions import AutoresetMode
+from rlbridge.server import rollout
 from rlbridge.server.callers import Callers
 from rlbridge.server.catalog import Offer
 from rlbridge.server.environment import Environment
 from rlbridge.server.exchange import Exchange
 from rlbridge.server.failure import close_quietly
 from rlbridge.server.limits import ServerLimits
-from rlbridge.server.session import Request, Response, Session
-from rlbridge.v1 import env_pb2
+from rlbridge.server.session import Request, Response, Session, largest_message
+from rlbridge.v1 import env_pb2, rollout_pb2
 from rlbridge.version import __version__
 from rlbridge.wire import PROTOCOL_VERSION, BlockCodec, encode_space, encode_value
 from rlbridge.wire.errors import (
     CapacityExhausted,
     DeadlineExceeded,
     EnvLost,
+    InvalidPolicy,
     MessageTooLarge,
     ProtocolMismatch,
     SessionExpired,
@@ -48,7 +50,6 @@ _MODES = {
     env_pb2.AUTORESET_MODE_DISABLED: AutoresetMode.DISABLED,
 }
 _MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
-_HEADROOM = 4096  # of a message, beside its blocks
 _CLOSE_SECONDS = 5.0
 
 
@@ -104,7 +105,7 @@ class Host:
             protocol_versions=[PROTOCOL_VERSION],
             server=f"rlbridge {__version__}",
             epoch=self.epoch,
-            capabilities=_CAPABILITIES,
+            capabilities=[*_CAPABILITIES, *(["rollout.onnx"] if rollout.available() else [])],
             limits=env_pb2.Limits(
                 max_sessions=self.limits.max_sessions,
                 open_sessions=len(self._sessions),
@@ -210,7 +211,7 @@ class Host:
             request.num_envs, mode, request.render_mode or None, self.limits.show_tracebacks, holder
         )
         try:
-            largest = _largest_message(environment)
+            largest = largest_message(environment)
             self._check_size(offer, environment, largest, request.max_message_bytes)
             session = Session(environment, self.limits, request)
             session.caller = caller
@@ -300,6 +301,30 @@ class Host:
         session.check_attachment(request.session.attachment)
         session.touch()
         return env_pb2.KeepAliveResponse(lease_ms=int(session.lease_seconds * 1000))
+
+    def put_policy(self, pieces: Iterator[rollout_pb2.PutPolicyRequest]) -> rollout_pb2.PutPolicyResponse:
+        """Take a policy in pieces; what is too large is refused before it is here.
+
+        Raises:
+            EnvLost, SessionExpired, Superseded: the session is not the caller's. InvalidPolicy, Unsupported, WireError.
+        """
+        first = next(pieces, None)
+        if first is None or not first.HasField("header"):
+            raise WireError("a policy begins with its header")
+        header, model = first.header, bytearray()
+        session = self.session(header.session, header.epoch)
+        session.check_attachment(header.session.attachment)
+        if header.size_bytes > rollout.MAX_MODEL_BYTES:
+            raise InvalidPolicy(f"the model has {header.size_bytes:,} bytes; {rollout.MAX_MODEL_BYTES:,} are allowed")
+        for piece in pieces:
+            model += piece.data
+            if len(model) > header.size_bytes:
+                raise InvalidPolicy(f"{len(model):,} bytes of a model came, {header.size_bytes:,} were announced")
+            session.touch()
+        policy = env_pb2.Policy()
+        policy.CopyFrom(header.policy)
+        policy.model = bytes(model)
+        return rollout_pb2.PutPolicyResponse(known=not session.hold_policy(policy))
 
     def close(self, request: env_pb2.CloseRequest) -> env_pb2.CloseResponse:
         """End a session. What is not there is closed already."""
@@ -407,10 +432,3 @@ class Host:
         for thread in closing:
             thread.join(max(0.0, end - time.monotonic()))
         return not any(thread.is_alive() for thread in closing)
-
-
-def _largest_message(environment: Environment) -> int:
-    rows = max(environment.num_envs, 1)
-    copies = 2 if environment.autoreset_mode is AutoresetMode.SAME_STEP else 1  # observation and final observation
-    per_row = copies * environment.observations.nbytes + 8 + 4 + 4  # reward, four flags, a row number
-    return rows * per_row + _HEADROOM

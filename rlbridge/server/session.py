@@ -11,15 +11,18 @@ import time
 from collections import OrderedDict
 from typing import Any
 
+from rlbridge.gymnasium_versions import AutoresetMode
 from rlbridge.server.environment import Environment, Outcome, ResetCommand
 from rlbridge.server.failure import FAILURES, close_quietly, environment_failure
 from rlbridge.server.limits import ServerLimits
+from rlbridge.server.rollout import Rollouts
 from rlbridge.v1 import env_pb2
 from rlbridge.wire import decode_value, encode_value
 from rlbridge.wire.errors import (
     BridgeError,
     DeadlineExceeded,
     MessageTooLarge,
+    NeedsReset,
     RemoteEnvError,
     SequenceConflict,
     SequenceExpired,
@@ -31,6 +34,7 @@ from rlbridge.wire.errors import (
 )
 
 Request = env_pb2.ExchangeRequest
+_HEADROOM = 4096  # of a message, beside its blocks
 Response = env_pb2.ExchangeResponse
 
 
@@ -60,6 +64,8 @@ class Session:
         self.environment = environment
         self.lease_seconds = min(limits.lease_seconds, request.lease_ms / 1000 or limits.lease_seconds)
         self._limits = limits
+        self._rollouts = Rollouts(environment, largest_message(environment))
+        self._observation: list[bytes] = []  # the latest
         self._max_message_bytes = min(limits.max_message_bytes, request.max_message_bytes or limits.max_message_bytes)
         self._info_keys = _wanted_keys(request)
         self._lock = threading.Lock()
@@ -225,29 +231,68 @@ class Session:
 
     def _run(self, body: Any) -> Any:
         if isinstance(body, env_pb2.StepRequest):
-            return self.environment.step(list(body.action))
+            return self._seen(self.environment.step(list(body.action)))
         if isinstance(body, env_pb2.RenderRequest):
             return self.environment.render()
+        if isinstance(body, env_pb2.RolloutRequest):
+            return self._roll_out(body)
         command = ResetCommand(
             seed=body.seed if body.HasField("seed") else None,
             row_seeds=[row.seed if row.HasField("seed") else None for row in body.row_seeds] or None,
             options=_options(body),
             mask=[bool(byte) for byte in body.reset_mask] or None,
         )
-        return self.environment.reset(command)
+        outcome = self.environment.reset(command)
+        self._rollouts.forget_walk()
+        return self._seen(outcome)
+
+    def _seen(self, outcome: Outcome) -> Outcome:
+        self._observation = outcome.observation
+        return outcome
+
+    def _roll_out(self, body: env_pb2.RolloutRequest) -> Response:
+        if not self._observation:
+            raise NeedsReset("the environments have not been reset since they were opened: call reset() first")
+
+        def fill(step: env_pb2.StepResponse, outcome: Outcome, elapsed: int) -> None:
+            self._fill_step(step, self._seen(outcome), elapsed)
+
+        response, room = Response(), self._max_message_bytes
+        self._rollouts.run(body, self._observation, response.rollout, fill, room, lambda: self.closed)
+        return response
+
+    def hold_policy(self, policy: env_pb2.Policy) -> bool:
+        """Take a policy that was sent in pieces; False if it was there already.
+
+        Raises:
+            InvalidPolicy, Unsupported: it is refused. DeadlineExceeded: the session is busy.
+        """
+        if not self._lock.acquire(timeout=self._limits.wait_seconds):
+            raise DeadlineExceeded("a request of this session is executing; send the policy later")
+        try:
+            self.touch()
+            return self._rollouts.hold(policy)
+        finally:
+            self._lock.release()
 
     def _packed(self, body: Any, result: Any, elapsed: int) -> Response:
         if isinstance(body, env_pb2.RenderRequest):
             return Response(render=env_pb2.RenderResponse(seq=body.seq, frame=encode_value(result)))
-        outcome: Outcome = result
-        response = Response()
+        if isinstance(body, env_pb2.RolloutRequest):
+            filled: Response = result
+            return filled
+        response, outcome = Response(), result
         if isinstance(body, env_pb2.ResetRequest):
             response.reset.seq, response.reset.env_ns = body.seq, elapsed
             response.reset.observation.extend(outcome.observation)
             self._fill_info(response.reset, outcome)
             return response
-        step = response.step  # filled in place: building it apart and setting it would copy it
-        step.seq, step.env_ns = body.seq, elapsed
+        response.step.seq = body.seq  # filled in place: building it apart and setting it would copy it
+        self._fill_step(response.step, outcome, elapsed)
+        return response
+
+    def _fill_step(self, step: env_pb2.StepResponse, outcome: Outcome, elapsed: int) -> None:
+        step.env_ns = elapsed
         step.observation.extend(outcome.observation)
         step.reward, step.terminated, step.truncated = outcome.reward, outcome.terminated, outcome.truncated
         if outcome.valid:
@@ -258,7 +303,6 @@ class Session:
             step.final_rows.extend(outcome.final_rows)
             step.final_observation.extend(outcome.final_observation)
         self._fill_info(step, outcome)
-        return response
 
     def _fill_info(self, message: env_pb2.StepResponse | env_pb2.ResetResponse, outcome: Outcome) -> None:
         info = outcome.info
@@ -325,6 +369,14 @@ def _options(body: env_pb2.ResetRequest) -> dict[str, Any] | None:
     if not isinstance(options, dict):
         raise WireError(f"reset options must be a map, got {type(options).__name__}")
     return options
+
+
+def largest_message(environment: Environment) -> int:
+    """Bytes that a step's answer can take, but for infos and leaves that vary in size."""
+    rows = max(environment.num_envs, 1)
+    copies = 2 if environment.autoreset_mode is AutoresetMode.SAME_STEP else 1  # observation and final observation
+    per_row = copies * environment.observations.nbytes + 8 + 4 + 4  # reward, four flags, a row number
+    return rows * per_row + _HEADROOM
 
 
 def _wanted_keys(request: env_pb2.OpenRequest) -> frozenset[str] | None:

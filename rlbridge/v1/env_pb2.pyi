@@ -14,10 +14,31 @@ class AutoresetMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUTORESET_MODE_NEXT_STEP: _ClassVar[AutoresetMode]
     AUTORESET_MODE_SAME_STEP: _ClassVar[AutoresetMode]
     AUTORESET_MODE_DISABLED: _ClassVar[AutoresetMode]
+
+class Sampling(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SAMPLING_UNSPECIFIED: _ClassVar[Sampling]
+    SAMPLING_DETERMINISTIC: _ClassVar[Sampling]
+    SAMPLING_CATEGORICAL: _ClassVar[Sampling]
+    SAMPLING_EPSILON_GREEDY: _ClassVar[Sampling]
+    SAMPLING_DIAGONAL_GAUSSIAN: _ClassVar[Sampling]
+    SAMPLING_SQUASHED_GAUSSIAN: _ClassVar[Sampling]
+    SAMPLING_ADDITIVE_GAUSSIAN: _ClassVar[Sampling]
+    SAMPLING_ORNSTEIN_UHLENBECK: _ClassVar[Sampling]
+    SAMPLING_UNIFORM: _ClassVar[Sampling]
 AUTORESET_MODE_UNSPECIFIED: AutoresetMode
 AUTORESET_MODE_NEXT_STEP: AutoresetMode
 AUTORESET_MODE_SAME_STEP: AutoresetMode
 AUTORESET_MODE_DISABLED: AutoresetMode
+SAMPLING_UNSPECIFIED: Sampling
+SAMPLING_DETERMINISTIC: Sampling
+SAMPLING_CATEGORICAL: Sampling
+SAMPLING_EPSILON_GREEDY: Sampling
+SAMPLING_DIAGONAL_GAUSSIAN: Sampling
+SAMPLING_SQUASHED_GAUSSIAN: Sampling
+SAMPLING_ADDITIVE_GAUSSIAN: Sampling
+SAMPLING_ORNSTEIN_UHLENBECK: Sampling
+SAMPLING_UNIFORM: Sampling
 
 class Error(_message.Message):
     __slots__ = ("code", "reason", "message", "details", "remote_traceback")
@@ -340,26 +361,89 @@ class RenderResponse(_message.Message):
     frame: _values_pb2.Value
     def __init__(self, seq: _Optional[int] = ..., replayed: bool = ..., frame: _Optional[_Union[_values_pb2.Value, _Mapping]] = ...) -> None: ...
 
+class Policy(_message.Message):
+    __slots__ = ("sha256", "model", "kind", "version")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    sha256: bytes
+    model: bytes
+    kind: str
+    version: int
+    def __init__(self, sha256: _Optional[bytes] = ..., model: _Optional[bytes] = ..., kind: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class RolloutRequest(_message.Message):
+    __slots__ = ("session", "seq", "epoch", "policy", "steps", "sampling", "sampling_seed", "sampling_parameters", "first_step")
+    class SamplingParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_SEED_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_STEP_FIELD_NUMBER: _ClassVar[int]
+    session: SessionRef
+    seq: int
+    epoch: int
+    policy: Policy
+    steps: int
+    sampling: Sampling
+    sampling_seed: int
+    sampling_parameters: _containers.ScalarMap[str, float]
+    first_step: int
+    def __init__(self, session: _Optional[_Union[SessionRef, _Mapping]] = ..., seq: _Optional[int] = ..., epoch: _Optional[int] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., steps: _Optional[int] = ..., sampling: _Optional[_Union[Sampling, str]] = ..., sampling_seed: _Optional[int] = ..., sampling_parameters: _Optional[_Mapping[str, float]] = ..., first_step: _Optional[int] = ...) -> None: ...
+
+class RolloutResponse(_message.Message):
+    __slots__ = ("seq", "replayed", "policy_version", "steps", "action", "log_prob", "error")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    LOG_PROB_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    replayed: bool
+    policy_version: int
+    steps: _containers.RepeatedCompositeFieldContainer[StepResponse]
+    action: bytes
+    log_prob: bytes
+    error: Error
+    def __init__(self, seq: _Optional[int] = ..., replayed: bool = ..., policy_version: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[StepResponse, _Mapping]]] = ..., action: _Optional[bytes] = ..., log_prob: _Optional[bytes] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+
 class ExchangeRequest(_message.Message):
-    __slots__ = ("step", "reset", "render")
+    __slots__ = ("step", "reset", "render", "rollout")
     STEP_FIELD_NUMBER: _ClassVar[int]
     RESET_FIELD_NUMBER: _ClassVar[int]
     RENDER_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     step: StepRequest
     reset: ResetRequest
     render: RenderRequest
-    def __init__(self, step: _Optional[_Union[StepRequest, _Mapping]] = ..., reset: _Optional[_Union[ResetRequest, _Mapping]] = ..., render: _Optional[_Union[RenderRequest, _Mapping]] = ...) -> None: ...
+    rollout: RolloutRequest
+    def __init__(self, step: _Optional[_Union[StepRequest, _Mapping]] = ..., reset: _Optional[_Union[ResetRequest, _Mapping]] = ..., render: _Optional[_Union[RenderRequest, _Mapping]] = ..., rollout: _Optional[_Union[RolloutRequest, _Mapping]] = ...) -> None: ...
 
 class ExchangeResponse(_message.Message):
-    __slots__ = ("step", "reset", "render", "error", "error_seq")
+    __slots__ = ("step", "reset", "render", "error", "rollout", "error_seq")
     STEP_FIELD_NUMBER: _ClassVar[int]
     RESET_FIELD_NUMBER: _ClassVar[int]
     RENDER_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     ERROR_SEQ_FIELD_NUMBER: _ClassVar[int]
     step: StepResponse
     reset: ResetResponse
     render: RenderResponse
     error: Error
+    rollout: RolloutResponse
     error_seq: int
-    def __init__(self, step: _Optional[_Union[StepResponse, _Mapping]] = ..., reset: _Optional[_Union[ResetResponse, _Mapping]] = ..., render: _Optional[_Union[RenderResponse, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., error_seq: _Optional[int] = ...) -> None: ...
+    def __init__(self, step: _Optional[_Union[StepResponse, _Mapping]] = ..., reset: _Optional[_Union[ResetResponse, _Mapping]] = ..., render: _Optional[_Union[RenderResponse, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., rollout: _Optional[_Union[RolloutResponse, _Mapping]] = ..., error_seq: _Optional[int] = ...) -> None: ...

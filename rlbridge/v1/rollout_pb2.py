@@ -13,36 +13,21 @@ _sym_db = _symbol_database.Default()
 
 
 from rlbridge.v1 import env_pb2 as rlbridge_dot_v1_dot_env__pb2
-from rlbridge.v1 import values_pb2 as rlbridge_dot_v1_dot_values__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rlbridge/v1/rollout.proto\x12\x0brlbridge.v1\x1a\x15rlbridge/v1/env.proto\x1a\x18rlbridge/v1/values.proto\"X\n\x10PutPolicyRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.rlbridge.v1.PolicyHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05piece\"|\n\x0cPolicyHeader\x12(\n\x07session\x18\x01 \x01(\x0b\x32\x17.rlbridge.v1.SessionRef\x12\r\n\x05\x65poch\x18\x02 \x01(\x06\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x0f\n\x07version\x18\x05 \x01(\x04\"3\n\x11PutPolicyResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\r\n\x05known\x18\x02 \x01(\x08\"\xea\x02\n\x0eRolloutRequest\x12(\n\x07session\x18\x01 \x01(\x0b\x32\x17.rlbridge.v1.SessionRef\x12\r\n\x05\x65poch\x18\x02 \x01(\x06\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12\x15\n\rpolicy_sha256\x18\x04 \x01(\x0c\x12\x0f\n\x07horizon\x18\x05 \x01(\r\x12\r\n\x05\x63hunk\x18\x06 \x01(\r\x12\'\n\x08sampling\x18\x07 \x01(\x0e\x32\x15.rlbridge.v1.Sampling\x12\x15\n\rsampling_seed\x18\x08 \x01(\x04\x12P\n\x13sampling_parameters\x18\t \x03(\x0b\x32\x33.rlbridge.v1.RolloutRequest.SamplingParametersEntry\x12\x0e\n\x06window\x18\n \x01(\r\x1a\x39\n\x17SamplingParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xe8\x03\n\x0fRolloutResponse\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\r\n\x05steps\x18\x02 \x01(\r\x12\x16\n\x0epolicy_version\x18\x03 \x01(\x04\x12\x13\n\x0bobservation\x18\x04 \x03(\x0c\x12\x0e\n\x06\x61\x63tion\x18\x05 \x03(\x0c\x12\x0e\n\x06reward\x18\x06 \x01(\x0c\x12\x12\n\nterminated\x18\x07 \x01(\x0c\x12\x11\n\ttruncated\x18\x08 \x01(\x0c\x12\r\n\x05valid\x18\t \x01(\x0c\x12\x11\n\twas_reset\x18\n \x01(\x0c\x12\x13\n\x0b\x66inal_steps\x18\x0b \x03(\r\x12\x12\n\nfinal_rows\x18\x0c \x03(\r\x12\x19\n\x11\x66inal_observation\x18\r \x03(\x0c\x12\x18\n\x10last_observation\x18\x0e \x03(\x0c\x12:\n\x07outputs\x18\x0f \x03(\x0b\x32).rlbridge.v1.RolloutResponse.OutputsEntry\x12!\n\x05infos\x18\x10 \x03(\x0b\x32\x12.rlbridge.v1.Value\x12!\n\x05\x65rror\x18\x11 \x01(\x0b\x32\x12.rlbridge.v1.Error\x1a\x43\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.rlbridge.v1.Tensor:\x02\x38\x01*\xf8\x01\n\x08Sampling\x12\x18\n\x14SAMPLING_UNSPECIFIED\x10\x00\x12\x1a\n\x16SAMPLING_DETERMINISTIC\x10\x01\x12\x18\n\x14SAMPLING_CATEGORICAL\x10\x02\x12\x1b\n\x17SAMPLING_EPSILON_GREEDY\x10\x03\x12\x1e\n\x1aSAMPLING_DIAGONAL_GAUSSIAN\x10\x04\x12\x1e\n\x1aSAMPLING_SQUASHED_GAUSSIAN\x10\x05\x12\x1e\n\x1aSAMPLING_ADDITIVE_GAUSSIAN\x10\x06\x12\x1f\n\x1bSAMPLING_ORNSTEIN_UHLENBECK\x10\x07\x32\xa6\x01\n\x0eRolloutService\x12L\n\tPutPolicy\x12\x1d.rlbridge.v1.PutPolicyRequest\x1a\x1e.rlbridge.v1.PutPolicyResponse(\x01\x12\x46\n\x07Rollout\x12\x1b.rlbridge.v1.RolloutRequest\x1a\x1c.rlbridge.v1.RolloutResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rlbridge/v1/rollout.proto\x12\x0brlbridge.v1\x1a\x15rlbridge/v1/env.proto\"X\n\x10PutPolicyRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.rlbridge.v1.PolicyHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05piece\"\x80\x01\n\x0cPolicyHeader\x12(\n\x07session\x18\x01 \x01(\x0b\x32\x17.rlbridge.v1.SessionRef\x12\r\n\x05\x65poch\x18\x02 \x01(\x06\x12#\n\x06policy\x18\x03 \x01(\x0b\x32\x13.rlbridge.v1.Policy\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\"\"\n\x11PutPolicyResponse\x12\r\n\x05known\x18\x01 \x01(\x08\x32\xa4\x01\n\x0eRolloutService\x12L\n\tPutPolicy\x12\x1d.rlbridge.v1.PutPolicyRequest\x1a\x1e.rlbridge.v1.PutPolicyResponse(\x01\x12\x44\n\x07Rollout\x12\x1b.rlbridge.v1.RolloutRequest\x1a\x1c.rlbridge.v1.RolloutResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rlbridge.v1.rollout_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_ROLLOUTREQUEST_SAMPLINGPARAMETERSENTRY']._options = None
-  _globals['_ROLLOUTREQUEST_SAMPLINGPARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_ROLLOUTRESPONSE_OUTPUTSENTRY']._options = None
-  _globals['_ROLLOUTRESPONSE_OUTPUTSENTRY']._serialized_options = b'8\001'
-  _globals['_SAMPLING']._serialized_start=1217
-  _globals['_SAMPLING']._serialized_end=1465
-  _globals['_PUTPOLICYREQUEST']._serialized_start=91
-  _globals['_PUTPOLICYREQUEST']._serialized_end=179
-  _globals['_POLICYHEADER']._serialized_start=181
-  _globals['_POLICYHEADER']._serialized_end=305
-  _globals['_PUTPOLICYRESPONSE']._serialized_start=307
-  _globals['_PUTPOLICYRESPONSE']._serialized_end=358
-  _globals['_ROLLOUTREQUEST']._serialized_start=361
-  _globals['_ROLLOUTREQUEST']._serialized_end=723
-  _globals['_ROLLOUTREQUEST_SAMPLINGPARAMETERSENTRY']._serialized_start=666
-  _globals['_ROLLOUTREQUEST_SAMPLINGPARAMETERSENTRY']._serialized_end=723
-  _globals['_ROLLOUTRESPONSE']._serialized_start=726
-  _globals['_ROLLOUTRESPONSE']._serialized_end=1214
-  _globals['_ROLLOUTRESPONSE_OUTPUTSENTRY']._serialized_start=1147
-  _globals['_ROLLOUTRESPONSE_OUTPUTSENTRY']._serialized_end=1214
-  _globals['_ROLLOUTSERVICE']._serialized_start=1468
-  _globals['_ROLLOUTSERVICE']._serialized_end=1634
+  _globals['_PUTPOLICYREQUEST']._serialized_start=65
+  _globals['_PUTPOLICYREQUEST']._serialized_end=153
+  _globals['_POLICYHEADER']._serialized_start=156
+  _globals['_POLICYHEADER']._serialized_end=284
+  _globals['_PUTPOLICYRESPONSE']._serialized_start=286
+  _globals['_PUTPOLICYRESPONSE']._serialized_end=320
+  _globals['_ROLLOUTSERVICE']._serialized_start=323
+  _globals['_ROLLOUTSERVICE']._serialized_end=487
 # @@protoc_insertion_point(module_scope)

@@ -2,6 +2,7 @@
 """Client and server classes corresponding to protobuf-defined services."""
 import grpc
 
+from rlbridge.v1 import env_pb2 as rlbridge_dot_v1_dot_env__pb2
 from rlbridge.v1 import rollout_pb2 as rlbridge_dot_v1_dot_rollout__pb2
 
 
@@ -19,10 +20,10 @@ class RolloutServiceStub(object):
                 request_serializer=rlbridge_dot_v1_dot_rollout__pb2.PutPolicyRequest.SerializeToString,
                 response_deserializer=rlbridge_dot_v1_dot_rollout__pb2.PutPolicyResponse.FromString,
                 )
-        self.Rollout = channel.unary_stream(
+        self.Rollout = channel.unary_unary(
                 '/rlbridge.v1.RolloutService/Rollout',
-                request_serializer=rlbridge_dot_v1_dot_rollout__pb2.RolloutRequest.SerializeToString,
-                response_deserializer=rlbridge_dot_v1_dot_rollout__pb2.RolloutResponse.FromString,
+                request_serializer=rlbridge_dot_v1_dot_env__pb2.RolloutRequest.SerializeToString,
+                response_deserializer=rlbridge_dot_v1_dot_env__pb2.RolloutResponse.FromString,
                 )
 
 
@@ -30,15 +31,14 @@ class RolloutServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def PutPolicy(self, request_iterator, context):
-        """Hands over a policy in pieces. Idempotent by sha256: a policy the server already holds is not sent again.
+        """Hands over a policy in pieces, for one that is larger than a message. Idempotent by sha256.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Rollout(self, request, context):
-        """Runs a policy in a session for a number of steps. Numbered like Reset and Step: a rollout uses one sequence
-        number a step, and one that was cut can be asked for again from the first step that did not arrive.
+        """Runs a policy for a number of steps; numbered and kept like Reset and Step.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -52,10 +52,10 @@ def add_RolloutServiceServicer_to_server(servicer, server):
                     request_deserializer=rlbridge_dot_v1_dot_rollout__pb2.PutPolicyRequest.FromString,
                     response_serializer=rlbridge_dot_v1_dot_rollout__pb2.PutPolicyResponse.SerializeToString,
             ),
-            'Rollout': grpc.unary_stream_rpc_method_handler(
+            'Rollout': grpc.unary_unary_rpc_method_handler(
                     servicer.Rollout,
-                    request_deserializer=rlbridge_dot_v1_dot_rollout__pb2.RolloutRequest.FromString,
-                    response_serializer=rlbridge_dot_v1_dot_rollout__pb2.RolloutResponse.SerializeToString,
+                    request_deserializer=rlbridge_dot_v1_dot_env__pb2.RolloutRequest.FromString,
+                    response_serializer=rlbridge_dot_v1_dot_env__pb2.RolloutResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -95,8 +95,8 @@ class RolloutService(object):
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_stream(request, target, '/rlbridge.v1.RolloutService/Rollout',
-            rlbridge_dot_v1_dot_rollout__pb2.RolloutRequest.SerializeToString,
-            rlbridge_dot_v1_dot_rollout__pb2.RolloutResponse.FromString,
+        return grpc.experimental.unary_unary(request, target, '/rlbridge.v1.RolloutService/Rollout',
+            rlbridge_dot_v1_dot_env__pb2.RolloutRequest.SerializeToString,
+            rlbridge_dot_v1_dot_env__pb2.RolloutResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

@@ -40,6 +40,13 @@ class WireError(BridgeError, ValueError):
     reason = "INVALID_REQUEST"
 
 
+class InvalidPolicy(BridgeError, ValueError):
+    """A policy is torn, hostile, too costly, or does not fit the session's spaces. Nothing of it was kept."""
+
+    code = 3
+    reason = "INVALID_POLICY"
+
+
 class InvalidAction(BridgeError, ValueError):
     """The action does not fit the action space. The environment was not stepped and the session lives on."""
 
@@ -59,6 +66,13 @@ class UnknownEnvironment(BridgeError, LookupError):
 
     code = 5
     reason = "UNKNOWN_ENVIRONMENT"
+
+
+class UnknownPolicy(BridgeError, LookupError):
+    """The session does not hold the policy that a rollout names."""
+
+    code = 5
+    reason = "UNKNOWN_POLICY"
 
 
 class PermissionDenied(BridgeError, PermissionError):

@@ -1,0 +1,176 @@
+"""A collector whose policy acts at the server, many steps a message, so that distance costs almost nothing.
+
+The policy travels as ONNX, and what it did comes back: observations, raw actions, their log-probabilities. While the
+learner learns from one rollout, the server makes the next (``env.overlap``), with the policy as it was when that one
+was asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlbridge.client import Rollout as Request
+from rlbridge.client import RolloutPolicy, RolloutResult
+from rlbridge.config import AlgorithmConfig, DQNConfig, NoiseConfig, OffPolicyConfig, PPOConfig, RunConfig
+from rlbridge.learn.collect import StepCollector
+from rlbridge.learn.explore import EpsilonGreedy
+from rlbridge.learn.onnx_graph import kind_of, policy_model
+from rlbridge.learn.policy import Policy
+from rlbridge.learn.rollout import Rollout
+from rlbridge.learn.seeds import Seeds
+from rlbridge.play.actions import NotFinite
+
+DEFAULT_CHUNK = 32
+
+
+class EdgeCollector(StepCollector):
+    """Asks the server for rollouts and hands out their steps.
+
+    Args:
+        envs: with ``send_rollout`` and ``recv_rollout``.
+        policy: who acts; as it is when a rollout is asked for.
+        seeds: of resets, and of chance.
+        config: the run's.
+
+    Attributes:
+        clock: steps handed out in the run, which chance depends on.
+        versions: policies that were sent.
+    """
+
+    def __init__(self, envs: Any, policy: Policy, seeds: Seeds, config: RunConfig) -> None:
+        super().__init__(envs, policy, seeds, config.env.timeout)
+        self.algorithm, self.overlap = config.algorithm, config.env.overlap
+        algorithm = config.algorithm
+        whole = algorithm.rollout_steps if isinstance(algorithm, PPOConfig) else DEFAULT_CHUNK
+        self.chunk = config.env.chunk or whole
+        self.clock = self.versions = 0
+        self._result: RolloutResult | None = None
+        self._at = 0  # the step in it that is handed out next
+        self._under_way = False
+
+    def action(self) -> NDArray[Any]:
+        """The raw actions ``[N, width]`` of the step that :meth:`receive` gives next; waits for them."""
+        return self._present().action[self._at]  # type: ignore[no-any-return]
+
+    def reset(self) -> NDArray[Any]:
+        if self._under_way:
+            self._under_way = False
+            self.envs.recv_rollout()  # type: ignore[attr-defined]  # of episodes that nobody wants any more
+        self._result = None
+        return super().reset()
+
+    def send(self, actions: NDArray[Any]) -> None:
+        """Nothing: the server acts by itself."""
+
+    def _answer(self) -> Any:
+        step = self._present().step(self._at)
+        self._at += 1
+        self.clock += 1
+        return step
+
+    def _fill(self, rollout: Rollout, check: Any) -> None:
+        self._begin(rollout)
+        if rollout.log_prob is None:
+            rollout.log_prob = np.zeros_like(rollout.reward)
+        for t in range(self.filled, rollout.steps):
+            check()
+            if self.observation is None:
+                self._begin_anew(rollout, t)
+            present = self._present()
+            rollout.action_np[t] = self.action()
+            if present.log_prob is not None:
+                rollout.log_prob[t] = present.log_prob[self._at]
+            self._store(rollout, t, self.receive())
+
+    def _present(self) -> RolloutResult:
+        """The rollout whose steps are being handed out; the next one where all of them were."""
+        result = self._result
+        if result is not None and self._at < len(result):
+            return result
+        if result is not None and result.error is not None:
+            raise result.error
+        if not self._under_way:
+            self._ask(0)
+        self._under_way = False
+        self._result, self._at = self.envs.recv_rollout(), 0  # type: ignore[attr-defined]
+        if self.overlap:
+            self._ask(len(self._result))
+        return self._result
+
+    def _ask(self, ahead: int) -> None:
+        """Ask for the next rollout, ``ahead`` steps from now; not for one that the run will not come to."""
+        n, total = self.envs.num_envs, self.algorithm.total_steps
+        begins = self.transitions + ahead * n
+        if ahead and begins >= total:
+            return
+        steps, until = self.chunk, total
+        if isinstance(self.algorithm, OffPolicyConfig):
+            if begins < self.algorithm.learning_starts:
+                until = min(total, self.algorithm.learning_starts)
+            steps = max(min(steps, math.ceil((until - begins) / n)), 1)
+        way, parameters = sampling(self.algorithm, self.policy, begins)
+        policy = None if way == "uniform" else self._packed()
+        request = Request(steps, way, policy, self.seeds.actions, self.clock + ahead, parameters)
+        self.envs.send_rollout(request)  # type: ignore[attr-defined]
+        self._under_way = True
+
+    def _packed(self) -> RolloutPolicy:
+        for name, weights in self.policy.named_parameters():
+            if not bool(weights.isfinite().all()):
+                raise NotFinite(f"the policy's {name} is not finite at step {self.transitions}; it was not sent.")
+        self.versions += 1
+        return RolloutPolicy(kind_of(self.policy), policy_model(self.policy), self.versions)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "clock": self.clock}
+
+    def load_state_dict(self, state: dict[str, Any], same_environments: bool = True) -> None:
+        super().load_state_dict(state, same_environments)
+        self.clock = int(state.get("clock", 0))
+
+
+class EdgeExplorer:
+    """In the place of an explorer, where the server explores: says what was done.
+
+    Args:
+        collector: of the steps.
+        total_steps: after which nothing is done any more.
+    """
+
+    def __init__(self, collector: EdgeCollector, total_steps: int) -> None:
+        self.collector, self.total_steps = collector, total_steps
+
+    def act(self, observation: NDArray[Any], steps: int) -> NDArray[Any]:
+        if steps >= self.total_steps:
+            actions = self.collector.policy.actions
+            return np.zeros((len(observation), actions.width), actions.dtype)
+        return self.collector.action()
+
+    def ended(self, rows: NDArray[np.bool_]) -> None:
+        """The server knows."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+def sampling(algorithm: AlgorithmConfig, policy: Policy, steps: int) -> tuple[str, dict[str, float]]:
+    """How actions are drawn in training after ``steps`` transitions: a name and parameters as
+    :class:`rlbridge.client.Rollout` has them."""
+    if isinstance(algorithm, OffPolicyConfig) and steps < algorithm.learning_starts:
+        return "uniform", {}
+    if isinstance(algorithm, DQNConfig):
+        return "epsilon_greedy", {"epsilon": EpsilonGreedy(policy, algorithm, 0).epsilon(steps)}
+    if isinstance(algorithm, NoiseConfig):
+        if algorithm.noise == "none":
+            return "deterministic", {}
+        if algorithm.noise == "gaussian":
+            return "additive_gaussian", {"sigma": algorithm.noise_std}
+        return "ornstein_uhlenbeck", {"sigma": algorithm.noise_std, "theta": algorithm.noise_theta}
+    return {"categorical": "categorical", "gaussian": "diagonal_gaussian"}.get(kind_of(policy), "squashed_gaussian"), {}

@@ -17,6 +17,7 @@ PAGES = {
     "README.md": {"serve", "inspect", "train", "evaluate", "python"},
     "docs/quickstart.md": {"serve", "inspect", "train", "evaluate", "python"},
     "docs/policies.md": {"train", "export", "evaluate", "python"},
+    "docs/edge.md": {"serve", "train", "python"},
     "docs/resume.md": {"train", "resume"},
     "docs/plants.md": {"serve", "train", "plant", "audit", "python"},
     "docs/drivers.md": {"serve", "train"},

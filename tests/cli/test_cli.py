@@ -56,7 +56,7 @@ def test_two_environments_of_one_file_are_told_apart_by_the_target(serve_process
     assert facts["round_trip_ms"] > 0
     assert facts["limits"]["max_sessions"] == 64
     assert "resume" in facts["capabilities"]
-    assert "rollout.onnx" not in facts["capabilities"]
+    assert "rollout.onnx" in facts["capabilities"]
     text = run("inspect", url).stdout
     assert "action_space: Discrete(2)" in text
 
@@ -67,7 +67,7 @@ def test_two_environments_of_one_file_are_told_apart_by_the_target(serve_process
         (["serve", "NoSuch-v1"], 2, "'NoSuch-v1' is not a registered Gymnasium id"),
         (["serve", "CartPole-v1", "--bind", "grpc://0.0.0.0:0"], 2, "pass --insecure"),
         (["inspect", "grpc://127.0.0.1:1"], 3, "nothing answers at grpc://127.0.0.1:1"),
-        (["inspect", "ftp://x"], 2, "speaks grpc://, grpcs://, http://, https:// and unix://"),
+        (["inspect", "ftp://x"], 2, "speaks grpc://, grpcs://, http://, https://, unix:// and shm://"),
         (["inspect", "127.0.0.1:50051"], 2, "did you mean grpc://127.0.0.1:50051?"),
         (["train", "algorithm.learning_rat=1"], 2, "did you mean 'learning_rate'?"),
         (["train", "missing.yaml"], 2, "missing.yaml"),

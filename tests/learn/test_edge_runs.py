@@ -10,8 +10,9 @@ import torch
 
 import rlbridge
 from rlbridge.config import ConfigError, load_config
-from rlbridge.learn import weights_digest
+from rlbridge.learn import resume, weights_digest
 from rlbridge.learn.edge import EdgeCollector
+from rlbridge.learn.stops import Stopped
 from rlbridge.learn.trainer import Trainer
 
 ALGORITHMS = {
@@ -106,11 +107,15 @@ def test_a_run_that_restarts_its_episodes_goes_on_exactly(serve, tmp_path):
     url = serve("CartPole-v1").urls[0]
     restarts = {"checkpoint": {"every": 256, "restart_episodes": True, "keep": 9}}
     whole = rlbridge.train(settings(url, tmp_path, "whole", "ppo", **restarts), progress=False)
-    short = settings(url, tmp_path, "parts", "ppo", algorithm={"total_steps": 512}, **restarts)
-    rlbridge.train(short, progress=False)
-    from rlbridge.learn import resume
 
-    resumed = resume(tmp_path / "parts", ["algorithm.total_steps=1_024"], progress=False)
+    def stop(step: int, metrics) -> None:
+        if step >= 512:
+            raise Stopped("enough")
+
+    parts = settings(url, tmp_path, "parts", "ppo", **restarts)
+    assert rlbridge.train(parts, progress=False, callback=stop).steps < 1_024
+    resumed = resume(tmp_path / "parts", progress=False)
+    assert resumed.steps >= 1_024
     assert weights_digest(resumed.policy) == weights_digest(whole.policy)
 
 

@@ -6,8 +6,8 @@ import hashlib
 from contextlib import closing
 from typing import Any
 
-import gymnasium
 import grpc
+import gymnasium
 import numpy as np
 import onnx
 import pytest

@@ -61,9 +61,11 @@ def test_python_can_catch_errors_by_its_own_classes():
     }
     assert own == {
         "WireError": ValueError,
+        "InvalidPolicy": ValueError,
         "InvalidAction": ValueError,
         "DeadlineExceeded": OSError,
         "UnknownEnvironment": LookupError,
+        "UnknownPolicy": LookupError,
         "PermissionDenied": OSError,
         "Unavailable": OSError,
         "Unauthenticated": OSError,

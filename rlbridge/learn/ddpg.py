@@ -39,11 +39,11 @@ class DDPG(OffPolicyLearner):
         self.updates = 0
 
     @torch.no_grad()
-    def update(self, batch: Batch) -> dict[str, Tensor]:
+    def update(self, batch: Batch, measure: bool = True) -> dict[str, Tensor]:
         """One gradient step for the critic, one for the policy, then the targets move.
 
         Returns:
-            ``train/*`` metrics as scalar tensors, and ``priority`` ``[B]``, the absolute errors.
+            ``priority`` ``[B]``, the absolute errors, and, if asked for, ``train/*`` metrics as scalar tensors.
         """
         size = len(batch.reward)
         next_action = torch.tanh(self.target_actor.forward(batch.next_observation))
@@ -68,9 +68,12 @@ class DDPG(OffPolicyLearner):
         if self.updates % self.config.target_every == 0:
             self.policy_target.track(self.config.tau)
             self.critic_target.track(self.config.tau)
+        priority = {"priority": error.abs().squeeze(0)}
+        if not measure:
+            return priority
         return {
             "train/critic_loss": (batch.weight * error.square()).mean(),
             "train/actor_loss": -judged.mean(),
             "train/q_mean": value.mean(),
-            "priority": error.abs().squeeze(0),
+            **priority,
         }

@@ -31,11 +31,11 @@ class DQN(OffPolicyLearner):
         self.updates = 0
 
     @torch.no_grad()
-    def update(self, batch: Batch) -> dict[str, Tensor]:
+    def update(self, batch: Batch, measure: bool = True) -> dict[str, Tensor]:
         """One gradient step.
 
         Returns:
-            ``train/*`` metrics as scalar tensors, and ``priority`` ``[B]``, the absolute errors.
+            ``priority`` ``[B]``, the absolute errors, and, if asked for, ``train/*`` metrics as scalar tensors.
         """
         next_value = self.target.net(batch.next_observation)
         # Double: the learned network chooses, the target values (van Hasselt et al. 2016).
@@ -46,16 +46,14 @@ class DQN(OffPolicyLearner):
         value = values.gather(1, batch.action).squeeze(1)
         error = value - wanted
         # Huber's loss: its gradient is the error, clipped to -1..1, and only for the value of the action taken.
-        loss = (batch.weight * functional.huber_loss(value, wanted, reduction="none")).mean()
         slope = batch.weight * error.clamp(-1.0, 1.0) / len(error)
         self.network.backward(torch.zeros_like(values).scatter_(1, batch.action, slope.unsqueeze(1)))
         norm = self.minimiser.descend()
         self.updates += 1
         if self.updates % self.config.target_every == 0:
             self.target.track(self.config.tau)
-        return {
-            "train/loss": loss,
-            "train/q_mean": value.mean(),
-            "train/gradient_norm": norm,
-            "priority": error.abs(),
-        }
+        priority = {"priority": error.abs()}
+        if not measure:
+            return priority
+        loss = (batch.weight * functional.huber_loss(value, wanted, reduction="none")).mean()
+        return {"train/loss": loss, "train/q_mean": value.mean(), "train/gradient_norm": norm, **priority}

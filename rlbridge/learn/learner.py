@@ -24,8 +24,8 @@ class OffPolicyLearner:
     policy: Policy
     updates: int
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step; returns ``train/*`` scalars, not waited for, and ``priority`` ``[B]``."""
+    def update(self, batch: Batch, measure: bool = True) -> dict[str, Tensor]:
+        """One gradient step; returns ``priority`` ``[B]`` and, if asked for, ``train/*`` scalars, not waited for."""
         raise NotImplementedError
 
     def set_learning_rate(self, rate: float) -> None:

@@ -111,12 +111,18 @@ class OffPolicyLoop:
         if cfg.learning_rate_schedule == "linear":
             learner.set_learning_rate(cfg.learning_rate * (1.0 - progress))
         self.learning = True
-        for batch in self.replay.batches(due, cfg.batch_size, progress):
-            self._measured = learner.update(batch.to(learner.policy.device))
-            error = self._measured.pop("priority")
+        for number, batch in enumerate(self.replay.batches(due, cfg.batch_size, progress), 1):
+            found = learner.update(batch.to(learner.policy.device), measure=number == due and self._record_near())
+            error = found.pop("priority")
+            self._measured = found or self._measured
             if self.replay.priorities is not None:
                 self.replay.update_priorities(batch.rows, error.cpu().numpy())
         self.learning = False
+
+    def _record_near(self) -> bool:
+        """Whether metrics may be reported before there is another bout of gradient steps."""
+        until = self.steps + max(self.config.train_every, self.collector.envs.num_envs)
+        return passed(_RECORD_EVERY, self._recorded_at, until, until >= self.config.total_steps)
 
     def state_dict(self) -> dict[str, Any]:
         """Memory, exploration, counts, the latest metrics, the action decided upon."""

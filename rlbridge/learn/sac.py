@@ -52,11 +52,12 @@ class SAC(OffPolicyLearner):
         self._policy_metrics: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def update(self, batch: Batch) -> dict[str, Tensor]:
+    def update(self, batch: Batch, measure: bool = True) -> dict[str, Tensor]:
         """One gradient step for the critics, one for the policy and the temperature, then the target moves.
 
         Returns:
-            ``train/*`` metrics as scalar tensors, and ``priority`` ``[B]``, the larger of the twins' absolute errors.
+            ``priority`` ``[B]``, the larger of the twins' absolute errors, and, if asked for, ``train/*`` metrics as
+            scalar tensors.
         """
         cfg, size = self.config, len(batch.reward)
         temperature = self.log_temperature.exp()
@@ -67,24 +68,25 @@ class SAC(OffPolicyLearner):
         wanted = batch.reward + batch.discount * (next_value - temperature * next_log_prob)
         value = self.judge.values(self.judge.features(batch.observation), batch.action)
         error = value - wanted
-        # The loss is half the mean of weight * error^2, of one critic plus of the other.
         self.judge.backward(batch.weight * error / size)
         self.critic_minimiser.descend()
 
-        critic_loss = 0.5 * (batch.weight * error.square()).mean(1).sum()
         self.updates += 1
-        if not cfg.modified or self._critics_can_be_trusted(critic_loss):
-            self._update_policy(batch.observation, temperature)
+        if not cfg.modified or self._critics_can_be_trusted(_loss(batch, error)):
+            self._update_policy(batch.observation, temperature, measure)
         if self.updates % cfg.target_every == 0:
             self.critic_target.track(cfg.tau)
+        priority = {"priority": error.abs().amax(0)}
+        if not measure:
+            return priority
         return {
-            "train/critic_loss": critic_loss,
+            "train/critic_loss": _loss(batch, error),
             "train/q_mean": value.mean(),
             **self._policy_metrics,
-            "priority": error.abs().amax(0),
+            **priority,
         }
 
-    def _update_policy(self, observation: Tensor, temperature: Tensor) -> None:
+    def _update_policy(self, observation: Tensor, temperature: Tensor, measure: bool) -> None:
         size = len(observation)
         features = self.judge.features(observation)
         outputs, noise = self.actor.forward(observation, features), self._noise(size)
@@ -102,11 +104,12 @@ class SAC(OffPolicyLearner):
             self.log_temperature.grad.fill_(0.0).add_(entropy - self.target_entropy)
             self.temperature_minimiser.descend()
         self.policy_updates += 1
-        self._policy_metrics = {
-            "train/actor_loss": (temperature * log_prob - smaller).mean(),
-            "train/entropy": entropy,
-            "train/temperature": temperature[0],
-        }
+        if measure or not self._policy_metrics:
+            self._policy_metrics = {
+                "train/actor_loss": (temperature * log_prob - smaller).mean(),
+                "train/entropy": entropy,
+                "train/temperature": temperature[0],
+            }
 
     def _critics_can_be_trusted(self, critic_loss: Tensor) -> bool:
         """ModSAC's two time scales: the policy moves half as often as the critics while these are wrong.
@@ -120,3 +123,8 @@ class SAC(OffPolicyLearner):
 
     def _noise(self, rows: int) -> Tensor:
         return torch.randn(rows, self.policy.actions.width, generator=self.generator).to(self.policy.device)
+
+
+def _loss(batch: Batch, error: Tensor) -> Tensor:
+    """Half the mean of weight * error^2, of one critic plus of the other."""
+    return 0.5 * (batch.weight * error.square()).mean(1).sum()

@@ -44,11 +44,12 @@ class TD3(OffPolicyLearner):
         self._policy_loss = torch.zeros((), device=policy.device)
 
     @torch.no_grad()
-    def update(self, batch: Batch) -> dict[str, Tensor]:
+    def update(self, batch: Batch, measure: bool = True) -> dict[str, Tensor]:
         """One gradient step for the critics; every ``policy_delay`` steps one for the policy, and the targets move.
 
         Returns:
-            ``train/*`` metrics as scalar tensors, and ``priority`` ``[B]``, the larger of the twins' absolute errors.
+            ``priority`` ``[B]``, the larger of the twins' absolute errors, and, if asked for, ``train/*`` metrics as
+            scalar tensors.
         """
         cfg, size = self.config, len(batch.reward)
         # Target policy smoothing (equation 14); raw actions, so the noise counts in half an action's range.
@@ -76,9 +77,12 @@ class TD3(OffPolicyLearner):
             self._policy_loss = -judged.mean()
             self.policy_target.track(cfg.tau)
             self.critic_target.track(cfg.tau)
+        priority = {"priority": error.abs().amax(0)}
+        if not measure:
+            return priority
         return {
             "train/critic_loss": (batch.weight * error.square()).mean(1).sum(),
             "train/actor_loss": self._policy_loss,
             "train/q_mean": value.mean(),
-            "priority": error.abs().amax(0),
+            **priority,
         }

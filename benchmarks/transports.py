@@ -1,11 +1,13 @@
 """The same environments over each transport of one server, beside Gymnasium's own ways of holding several.
 
-    python benchmarks/transports.py [--rounds 11] [--seconds 0.3] [--env CartPole-v1] [--json]
+    python benchmarks/transports.py [--rounds 31] [--seconds 0.1] [--env CartPole-v1] [--json]
 
 One environment and a batch of 8, over gRPC (TCP and a unix socket), HTTP (a WebSocket) and shared memory. The server
 runs in a process of its own and offers all of them; the client runs here. In the same rounds: Gymnasium's
-``SyncVectorEnv`` and ``AsyncVectorEnv`` of 8 in this process and its children. Rounds are interleaved; figures are
-medians of steps of single environments a second; ratios are to ``AsyncVectorEnv`` for batches, and to gRPC for one.
+``SyncVectorEnv`` and ``AsyncVectorEnv`` of 8 in this process and its children. "native" is the environment's own batch
+(``vectorization: native`` in a serve.yaml), where it has one. Rounds are interleaved; figures are medians, and the best
+round, of steps of single environments a second; ratios of medians are to ``AsyncVectorEnv`` for batches, and to gRPC
+for one.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -62,6 +65,8 @@ def opened(urls: list[str], name: str) -> dict[str, tuple[Any, Any]]:
     def make() -> Any:
         return gymnasium.make(name)
 
+    shm = next(url for url in urls if url.startswith("shm"))
+    measured[f"{N} native over shm"] = (rlbridge.make_vec(f"{shm}?env=native", N), batch)
     measured[f"{N} in SyncVectorEnv"] = (SyncVectorEnv([make] * N), batch)
     measured[f"{N} in AsyncVectorEnv"] = (AsyncVectorEnv([make] * N), batch)
     return measured
@@ -69,14 +74,16 @@ def opened(urls: list[str], name: str) -> dict[str, tuple[Any, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--seconds", type=float, default=0.3, help="of each measurement in each round")
+    parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument("--seconds", type=float, default=0.1, help="of each measurement in each round")
     parser.add_argument("--env", default="CartPole-v1", help="one whose actions are 0 and 1")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         binds = ["grpc://127.0.0.1:0", "http://127.0.0.1:0", f"unix://{folder}/env.sock", f"shm://{folder}/memory.sock"]
-        command = [sys.executable, "-m", "rlbridge", "serve", arguments.env]
+        offers = [{"env": arguments.env}, {"env": arguments.env, "name": "native", "vectorization": "native"}]
+        Path(folder, "serve.yaml").write_text(json.dumps({"envs": offers}))
+        command = [sys.executable, "-m", "rlbridge", "serve", folder]
         for bind in binds:
             command += ["--bind", bind]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -97,11 +104,15 @@ def main() -> None:
     medians = {name: statistics.median(values[1:]) for name, values in rates.items()}
     references = {str(N): f"{N} in AsyncVectorEnv", "1": "1 over grpc"}
     ratios = {name: rate / medians[references[name.split()[0]]] for name, rate in medians.items()}
+    best = {name: max(values) for name, values in rates.items()}
     if arguments.json:
-        print(json.dumps({"steps_per_second": medians, "ratio": ratios}))
+        print(json.dumps({"steps_per_second": medians, "best": best, "ratio": ratios}))
         return
     for name, rate in medians.items():
-        print(f"{name:20} {rate:8.0f} steps/s   {ratios[name]:5.2f} of {references[name.split()[0]]}")
+        print(
+            f"{name:20} {rate:8.0f} steps/s (best round {best[name]:7.0f})   "
+            f"{ratios[name]:5.2f} of {references[name.split()[0]]}"
+        )
 
 
 if __name__ == "__main__":

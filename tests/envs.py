@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import threading
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -308,6 +310,20 @@ class LongError(Counter):
 
     def step(self, action):
         raise RuntimeError("x" * 100_000)
+
+
+class Forks(Counter):
+    """Its reset forks a process that outlives a killed parent; its step does not come back."""
+
+    def reset(self, *, seed=None, options=None):
+        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(100,), daemon=True)
+        worker.start()
+        observation, info = super().reset(seed=seed, options=options)
+        return observation, {**info, "worker": worker.pid}
+
+    def step(self, action):
+        threading.Event().wait(600)
+        return super().step(action)
 
 
 class Forever(Counter):

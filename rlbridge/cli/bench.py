@@ -29,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
 
 def bench(
     target: Annotated[
-        str, typer.Argument(help="grpc://HOST:PORT[/ENVIRONMENT], http://..., unix:///PATH, or a local name.")
+        str, typer.Argument(help="grpc://HOST:PORT[/ENVIRONMENT], unix:///PATH, shm:///PATH, or a local name.")
     ],
     steps: Annotated[int, typer.Option(min=1, help="Messages there and back to measure.")] = 2_000,
     num_envs: Annotated[

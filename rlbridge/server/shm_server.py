@@ -6,6 +6,7 @@ Each connection has a thread of its own, and that thread executes its steps: not
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -13,6 +14,7 @@ import stat
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +52,7 @@ class ShmServer:
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
         self._stopping = threading.Event()
+        os.register_at_fork(after_in_child=functools.partial(_let_go, weakref.ref(self)))
 
     def bind(self, path: str) -> None:
         """Listen on a unix socket that only this user may use; a stale file of a dead server is replaced.
@@ -99,11 +102,11 @@ class ShmServer:
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
-            connection.hang_up(socket.SHUT_RD)  # as if the client had no more to ask
+            connection.channel.hang_up(socket.SHUT_RD)  # as if the client had no more to ask
         due = time.monotonic() + grace
         for connection in connections:
             connection.join(max(0.0, due - time.monotonic()))
-            connection.hang_up()
+            connection.channel.hang_up()
 
     def _accept(self, listener: socket.socket) -> None:
         while not self._stopping.is_set():
@@ -123,12 +126,21 @@ class ShmServer:
                 _refuse(peer, self._most)
                 continue
             if self._stopping.is_set():
-                connection.hang_up()
+                connection.channel.hang_up()
             connection.start()
 
     def _left(self, connection: _Connection) -> None:
         with self._lock:
             self._connections.discard(connection)
+
+
+def _let_go(server: weakref.ref[ShmServer]) -> None:
+    """In a fork, such as an environment's worker: what it keeps open would hide the server's death from everybody."""
+    if (forked := server()) is not None:
+        for listener in forked._listeners:
+            listener.close()
+        for connection in forked._connections:
+            connection.channel.let_go()
 
 
 class _Calls:
@@ -195,8 +207,7 @@ class _Connection(threading.Thread):
         super().__init__(name="rlbridge-shm-connection", daemon=True)
         self._calls, self._patience, self._left = calls, patience, left
         self._caller = _caller(peer)
-        self._channel = Channel(peer, WITH_THE_HEADER)  # for the greeting
-        self.hang_up = self._channel.hang_up
+        self.channel = Channel(peer, WITH_THE_HEADER)  # for the greeting
 
     def run(self) -> None:
         try:
@@ -209,43 +220,43 @@ class _Connection(threading.Thread):
             log.exception("a call failed inside the server")
             self._refuse(BridgeError(f"the server failed: {type(error).__name__}: {error}"))
         finally:
-            self._channel.close()
+            self.channel.close()
             self._left(self)
 
     def _refuse(self, error: BridgeError) -> None:
         """Say why the connection ends."""
         with contextlib.suppress(OSError):
-            self._channel.send(Kind.ERROR, encode_error(error).SerializeToString())
+            self.channel.send(Kind.ERROR, encode_error(error).SerializeToString())
 
     def _serve(self) -> None:
-        kind, hello = self._channel.receive(self._patience)
+        kind, hello = self.channel.receive(self._patience)
         if kind != Kind.HELLO:
             raise BadFrame("the connection does not begin as rlbridge's do")
         call = self._calls.admit(bytes(hello))
-        self._channel.limit = self._calls.host.limits.max_message_bytes
+        self.channel.limit = self._calls.host.limits.max_message_bytes
         if call == "Exchange":
             self._stream()
             return
         while True:
             request = self._request(self._patience)
             try:
-                self._channel.send(Kind.MESSAGE, self._calls.answer(call, request, self._caller))
+                self.channel.send(Kind.MESSAGE, self._calls.answer(call, request, self._caller))
             except BridgeError as error:
                 self._refuse(error)
 
     def _request(self, timeout: float | None) -> bytes:
-        kind, data = self._channel.receive(timeout)
+        kind, data = self.channel.receive(timeout)
         if kind != Kind.MESSAGE:
             raise BadFrame(f"a frame of kind {kind} came where a request is expected")
         # Taken out of the shared memory before it is parsed: what its reader has checked must not change any more.
         return bytes(data)
 
     def _stream(self) -> None:
-        self._channel.offer_memory()
-        exchange = self._calls.host.exchange(self._channel.hang_up)
+        self.channel.offer_memory()
+        exchange = self._calls.host.exchange(self.channel.hang_up)
         try:
             while True:
-                self._channel.send(Kind.MESSAGE, _answered(exchange, self._request(None)))
+                self.channel.send(Kind.MESSAGE, _answered(exchange, self._request(None)))
         finally:
             exchange.close()
 

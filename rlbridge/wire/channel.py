@@ -232,6 +232,10 @@ class Channel:
     def close(self) -> None:
         """End the connection and let go of all that it held. Idempotent."""
         self.hang_up()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close this process's end, which ends the connection unless a fork shares it."""
         self._socket.close()
         self._outgoing = self._incoming = memoryview(b"")
 

@@ -231,7 +231,7 @@ def test_disabled_that_steps_ended_rows(caught, monkeypatch):
 
     def careless(self, action):
         if self.autoreset_mode is AutoresetMode.DISABLED:
-            self._ended[:] = False
+            self._ended = [False] * self.num_envs
         return step(self, action)
 
     monkeypatch.setattr(EnvironmentRows, "step", careless)

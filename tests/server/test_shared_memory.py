@@ -110,6 +110,24 @@ def test_a_client_that_waits_is_told_at_once_when_the_server_is_killed(serve_pro
         rlbridge.make(url, retry_for=0)
 
 
+def test_a_fork_of_the_server_does_not_hide_its_death_nor_keep_its_place(serve_process, bind):
+    process, (url,) = serve_process("tests.envs:Forks", "--bind", bind)
+    envs = rlbridge.make_vec(url, 1, timeout=100, retry_for=0, on_lost="raise")
+    (worker,) = envs.reset(seed=0)[1]["worker"]
+    try:
+        envs.send(np.zeros(1, np.int64))
+        process.send_signal(signal.SIGKILL)
+        with pytest.raises(errors.Unavailable):
+            envs.recv()
+        os.kill(worker, 0)  # it is there still
+        process.wait(10)
+        serve_process("CartPole-v1", "--bind", bind)
+        rlbridge.make(url).close()
+    finally:
+        os.kill(worker, signal.SIGKILL)
+    envs.close()
+
+
 def test_a_new_server_takes_the_place_of_a_killed_one_and_the_batch_goes_on(serve_process, bind):
     process, (url,) = serve_process("CartPole-v1", "--bind", bind)
     envs = rlbridge.make_vec(url, 2, autoreset_mode="SameStep")
@@ -183,6 +201,27 @@ def test_a_killed_client_leaves_no_session_thread_descriptor_or_file(serve_proce
     after = books()
     assert {name: after[name] for name in names} == {name: before[name] for name in names}
     assert own_memory() == []
+    ledger.close()
+
+
+def test_opening_and_closing_leaves_nothing_behind(serve_process, bind):
+    _, (url,) = serve_process("tests.envs:Ledger", "--bind", bind)
+    ledger = rlbridge.make(url)
+
+    def books() -> tuple[int, int, int, int]:
+        theirs = ledger.reset(options={"books": True})[1]
+        return theirs["open"], theirs["threads"], theirs["descriptors"], len(os.listdir("/proc/self/fd"))
+
+    before = books()
+    for _ in range(40):
+        env = rlbridge.make(url)
+        env.reset(seed=0)
+        env.step(1)
+        env.close()
+    end = time.monotonic() + 20
+    while books() != before and time.monotonic() < end:  # the server's threads end a moment after their connections
+        time.sleep(0.01)
+    assert books() == before
     ledger.close()
 
 

@@ -82,8 +82,8 @@ TRAPS = (
     _trap(
         "replay: a truncated episode bootstraps",
         "learn/replay",
-        "~self.terminated[end]",
-        "~self.last[end]",
+        "~self.terminated.take(end)",
+        "~self.last.take(end)",
         _REFERENCE,
         "test_replay.py::test_truncated_bootstraps_from_the_final_observation_and_terminated_does_not",
         "test_off_policy.py::test_an_endless_task_is_worth_1_over_1_minus_gamma_and_one_that_ends_is_worth_1",
@@ -91,8 +91,8 @@ TRAPS = (
     _trap(
         "replay: a terminated episode does not",
         "learn/replay",
-        "self._powers[steps] * ~self.terminated[end]",
-        "self._powers[steps]",
+        "self._powers.take(steps) * ~self.terminated.take(end)",
+        "self._powers.take(steps)",
         _REFERENCE,
     ),
     _trap(
@@ -106,7 +106,7 @@ TRAPS = (
     # ------------------------------------------------------------------------------------- rows that are no transitions
     _trap(
         "the NEXT_STEP row after an end is no transition",
-        "learn/collect",
+        "learn/stepper",
         "valid, dropped = ~self.resetting, 0",
         "valid, dropped = np.ones_like(self.resetting), 0",
         "test_collect.py::test_next_step_row_after_an_end_is_no_transition",
@@ -114,7 +114,7 @@ TRAPS = (
     ),
     _trap(
         "rows that the bridge disowns are dropped",
-        "learn/collect",
+        "learn/stepper",
         'valid &= infos["bridge_valid"]',
         "pass",
         "test_collect.py::test_disowned_rows_are_dropped_and_counted",
@@ -208,8 +208,8 @@ TRAPS = (
     _trap(
         "ppo: actions are stored unclipped",
         "learn/collect",
-        "rollout.action_np[t] = raw.cpu().numpy()",
-        "rollout.action_np[t] = raw.cpu().numpy().clip(-1, 1)",
+        "rollout.action_np[t, rows] = raw.cpu().numpy()",
+        "rollout.action_np[t, rows] = raw.cpu().numpy().clip(-1, 1)",
         "test_collect.py::test_actions_are_stored_unclipped_and_sent_clipped",
     ),
     _trap(
@@ -261,8 +261,8 @@ TRAPS = (
     _trap(
         "exploration noise has the action's scale",
         "learn/explore",
-        "np.clip(action + self.walk, -1.0, 1.0)",
-        "np.clip(action + self.walk / self.policy.actions.half_range.astype(np.float32), -1.0, 1.0)",
+        "np.clip(action + self.walk[rows], -1.0, 1.0)",
+        "np.clip(action + self.walk[rows] / self.policy.actions.half_range.astype(np.float32), -1.0, 1.0)",
         "test_explore.py::test_noise_is_in_parts_of_each_dimensions_own_range",
     ),
     _trap(
@@ -306,17 +306,17 @@ TRAPS = (
     # --------------------------------------------------------------------------------------------------------- counting
     _trap(
         "steps count the transitions of all environments",
-        "learn/collect",
-        "self.transitions + int(np.count_nonzero(valid))",
-        "self.transitions + 1",
+        "learn/stepper",
+        "transitions += int(np.count_nonzero(valid))",
+        "transitions += 1",
         "test_off_policy_runs.py::test_the_number_of_environments_changes_neither_steps_nor_updates",
         "test_collect.py::test_next_step_row_after_an_end_is_no_transition",
     ),
     _trap(
         "gradient steps are per transition, not per step of all environments",
         "learn/off_policy",
-        "for _ in range(due):",
-        "for _ in range(1):",
+        "batches(due, ",
+        "batches(1, ",
         "test_off_policy_runs.py::test_the_number_of_environments_changes_neither_steps_nor_updates",
     ),
     _trap(

@@ -29,6 +29,8 @@ class EnvConfig(Section):
     """Gymnasium id, module:factory, file.py:factory, or a URL such as grpc://host:50051[/env]."""
     num_envs: Count = 8
     """How many copies step together as one batch."""
+    sessions: Count = 1
+    """Parts of the batch that step by turns: with 2 the policy acts for one half while the other half steps."""
     placement: Literal["step", "edge"] = "step"
     """Where the policy runs: step = here, one message a step; edge = on the server, many steps a message."""
     overlap: bool = True
@@ -59,6 +61,14 @@ class EnvConfig(Section):
         if isinstance(value, (list, tuple)):
             raise ValueError("a fleet (a list of targets) is not available yet; give one target")
         return value
+
+    @model_validator(mode="after")
+    def _sessions_are_equal(self) -> EnvConfig:
+        if self.num_envs % self.sessions:
+            raise ValueError(
+                f"env.num_envs = {self.num_envs} cannot be shared out evenly over {self.sessions} sessions"
+            )
+        return self
 
     @model_validator(mode="after")
     def _kwargs_are_local(self) -> EnvConfig:

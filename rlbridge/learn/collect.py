@@ -1,14 +1,12 @@
-"""The only code that knows autoreset: it steps a vector environment and fills rollouts with real transitions."""
+"""Steps environments and fills rollouts with real transitions."""
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from rlbridge.learn import env_state
@@ -16,9 +14,10 @@ from rlbridge.learn.gate_counts import GateCounts
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.rollout import Rollout
 from rlbridge.learn.seeds import Seeds
+from rlbridge.learn.split_envs import Envs, joined, parts_of
+from rlbridge.learn.stepper import Stepper
 from rlbridge.learn.stops import Stopped
 from rlbridge.learn.transition import Step
-from rlbridge.play.actions import NotFinite
 
 
 class Episode(NamedTuple):
@@ -30,15 +29,19 @@ class Episode(NamedTuple):
 
 
 class StepCollector:
-    """Steps ``envs``, one call a step, in SAME_STEP or NEXT_STEP autoreset mode.
+    """Steps environments by messages of one step, and fills rollouts.
+
+    Environments in several parts step by turns: while one part does, the policy acts for the next. The order of all
+    that is fixed, so timing has no say in any number.
 
     Args:
-        envs: the environments.
+        envs: the environments, in SAME_STEP or NEXT_STEP autoreset mode.
         policy: encodes observations and turns raw actions into the environment's.
         seeds: where the seeds of resets come from.
         timeout: seconds that a step in processes may take.
 
     Attributes:
+        groups: one for each part of ``envs``; who steps without :meth:`collect` sends to each, then receives.
         transitions: real transitions handed out so far, all environments together.
         dropped: rows so far that came with ``infos["bridge_valid"]`` false.
         gates: what plants' gates said since it was last taken.
@@ -48,33 +51,26 @@ class StepCollector:
         filled: steps of a rollout that :class:`Stopped` broke off; the next collection goes on there.
     """
 
-    def __init__(self, envs: VectorEnv[Any, Any, Any], policy: Policy, seeds: Seeds, timeout: float = 60.0) -> None:
-        # Without the tag Gymnasium, too, assumes NEXT_STEP.
-        mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
-            raise ValueError(f"the environments' autoreset mode is {mode}; SAME_STEP or NEXT_STEP is needed")
-        self.envs, self.policy, self.seeds, self.timeout = envs, policy, seeds, timeout
-        self.next_step_mode = mode == AutoresetMode.NEXT_STEP
+    def __init__(self, envs: Envs, policy: Policy, seeds: Seeds, timeout: float = 60.0) -> None:
+        self.envs, self.policy, self.seeds = envs, policy, seeds
+        self.groups: list[Stepper] = []
+        for part in parts_of(envs):
+            first = self.groups[-1].rows.stop if self.groups else 0
+            self.groups.append(Stepper(part, policy.encoder, timeout, first))
         self.transitions = 0
         self.dropped = 0
-        self.gates = GateCounts()
+        self.gates = GateCounts(envs.num_envs)
         self.episodes: list[Episode] = []
         self.observation: NDArray[Any] | None = None
-        self._sent: NDArray[Any] | None = None
         self.filled = 0
         self._rollout: Rollout | None = None  # the one that is filled so far
         self._broken_off: dict[str, Any] | None = None  # its rows, if they come from a checkpoint
         self._drawn = policy.generator.get_state()  # before that rollout's noise
-        n = envs.num_envs
-        self.resetting = np.zeros(n, dtype=np.bool_)
-        self.returns, self.lengths = np.zeros(n), np.zeros(n, dtype=np.int64)
 
     def reset(self) -> NDArray[Any]:
         """Begin every environment anew, seeded; returns the encoded first observations ``[N, *shape]``."""
-        observations, _ = self.envs.reset(seed=self.seeds.of_reset(self.transitions))
-        self.resetting[:], self.returns[:], self.lengths[:] = False, 0.0, 0
-        self.observation = self.policy.encoder.batch(observations)
-        self._require_finite("observation", self.observation, f"at the reset after step {self.transitions}")
+        seed = self.seeds.of_reset(self.transitions)
+        self.observation = joined([group.reset(seed, self.transitions) for group in self.groups])
         return self.observation
 
     def collect(self, rollout: Rollout, check: Callable[[], None] = lambda: None) -> None:
@@ -108,23 +104,41 @@ class StepCollector:
         self._begin(rollout)
         noise = distribution.noise(rollout.steps, rollout.num_envs, generator=self.policy.generator).to(device)
         for t in range(self.filled, rollout.steps):
-            check()
+            try:
+                check()
+            except Stopped:
+                self._take_in(rollout, t)
+                raise
             if self.observation is None:
                 self._begin_anew(rollout, t)
-            with torch.inference_mode():
-                raw = distribution.sample(self.policy(rollout.observation[t].to(device)), noise[t])
-                rollout.action_np[t] = raw.cpu().numpy()
-            self._store(rollout, t, self.step(self.policy.actions.to_environment(rollout.action_np[t])))
+            for group in self.groups:
+                if group.under_way:
+                    self._store(rollout, t - 1, group.rows, self._receive(group))
+                rows = group.rows
+                with torch.inference_mode():
+                    raw = distribution.sample(self.policy(rollout.observation[t, rows].to(device)), noise[t, rows])
+                    rollout.action_np[t, rows] = raw.cpu().numpy()
+                group.send(self.policy.actions.to_environment(rollout.action_np[t, rows]))
+        self._take_in(rollout, rollout.steps)
 
-    def _store(self, rollout: Rollout, t: int, step: Step) -> None:
-        rollout.observation_np[t + 1] = step.observation
-        rollout.reward[t] = step.reward
-        rollout.terminated[t] = step.terminated
-        rollout.truncated[t] = step.truncated
-        rollout.valid[t] = step.valid
+    def _store(self, rollout: Rollout, t: int, rows: slice, step: Step) -> None:
+        rollout.observation_np[t + 1, rows] = step.observation
+        rollout.reward[t, rows] = step.reward
+        rollout.terminated[t, rows] = step.terminated
+        rollout.truncated[t, rows] = step.truncated
+        rollout.valid[t, rows] = step.valid
         for i, final in step.final.items():
             rollout.final[t, i] = final
-        self.filled = t + 1
+
+    def _take_in(self, rollout: Rollout, steps: int) -> None:
+        """Receive what is still under way: ``steps`` steps are then whole."""
+        if self.observation is None:  # episodes that were given up, not this rollout's
+            return
+        waiting = [group for group in self.groups if group.under_way]
+        for group in waiting:
+            self._store(rollout, steps - 1, group.rows, self._receive(group))
+        if waiting:
+            self.filled, self.observation = steps, rollout.observation_np[steps].copy()
 
     def _begin(self, rollout: Rollout) -> None:
         """Make ``rollout`` ready to be filled, or filled further, and the generator to draw its noise."""
@@ -152,98 +166,31 @@ class StepCollector:
 
     def step(self, actions: NDArray[Any]) -> Step:
         """Send ``actions`` (in the environment's units, batch axis first) and sort out what comes back."""
-        self.send(actions)
+        for group in self.groups:
+            group.send(actions[group.rows])
         return self.receive()
 
-    def send(self, actions: NDArray[Any]) -> None:
-        """Let the environments begin a step; those on a server or in processes do it while the caller goes on."""
-        if isinstance(self.envs, AsyncVectorEnv):
-            self.envs.step_async(actions)
-        elif hasattr(self.envs, "send"):
-            self.envs.send(actions)
-        else:
-            self._sent = actions
-
     def receive(self) -> Step:
-        """What the step that was sent led to.
+        """What the step that was sent to every group led to.
 
         Raises:
             NotFinite: a reward or an observation is NaN or infinite; says where.
         """
-        observations, rewards, terminated, truncated, infos = self._answer()
-        self.observation = self.policy.encoder.batch(observations)
-        valid, dropped = ~self.resetting, 0
-        if "bridge_valid" in infos:
-            dropped = int((valid & ~infos["bridge_valid"]).sum())
-            valid &= infos["bridge_valid"]
-        # Rows that are no transitions may hold anything; nothing may come of it.
-        reward = np.where(valid, rewards, 0.0).astype(np.float32)
-        transitions = self.transitions + int(np.count_nonzero(valid))
-        ended = terminated | truncated
-        final: dict[int, NDArray[Any]] = {}
-        at = f"at step {transitions}"
-        self._require_finite("reward", reward, at)
-        self._require_finite("observation", self.observation, at)
-        if not self.next_step_mode and ended.any():
-            final = self._final(infos, np.flatnonzero(ended & valid), at)
-        # From here on nothing is refused any more: only what is handed out counts.
-        self.transitions, self.dropped = transitions, self.dropped + dropped
-        self.gates.add(infos, valid)
-        self.returns += reward
-        self.lengths += valid
-        if ended.any():
-            self._finish(ended, valid)
-        self.resetting = ended & self.next_step_mode
-        return Step(self.observation, reward, terminated, truncated, valid, final)
+        step = Step.join([self._receive(group) for group in self.groups])
+        self.observation = step.observation
+        return step
 
-    def _answer(self) -> Any:
-        if isinstance(self.envs, AsyncVectorEnv):
-            try:
-                return self.envs.step_wait(timeout=self.timeout)
-            except multiprocessing.TimeoutError:
-                raise TimeoutError(
-                    f"an environment's process did not answer a step within {self.timeout:g} s (env.timeout). It "
-                    "hangs, or steps take longer than that."
-                ) from None
-        if self._sent is None:
-            return self.envs.recv()  # type: ignore[attr-defined]
-        actions, self._sent = self._sent, None
-        return self.envs.step(actions)
+    def _receive(self, group: Stepper) -> Step:
+        step, self.transitions, dropped, finished, infos = group.receive(self.transitions)
+        self.dropped += dropped
+        self.gates.add(infos, step.valid, group.rows)
+        self.episodes += [Episode(self.transitions, total, length) for total, length in finished]
+        return step
 
     def take_episodes(self) -> list[Episode]:
         """The episodes that finished since the last call."""
         episodes, self.episodes = self.episodes, []
         return episodes
-
-    def _finish(self, ended: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
-        for i in np.flatnonzero(ended):
-            # An episode that the bridge cut short says nothing about the policy.
-            if valid[i]:
-                self.episodes.append(Episode(self.transitions, float(self.returns[i]), int(self.lengths[i])))
-            self.returns[i], self.lengths[i] = 0.0, 0
-
-    def _final(self, infos: dict[str, Any], indices: NDArray[np.int64], at: str) -> dict[int, NDArray[Any]]:
-        if len(indices) and "final_obs" not in infos:
-            raise KeyError(
-                f"environment row {indices[0]} ended in SAME_STEP mode without infos['final_obs']; "
-                "its true last observation is needed"
-            )
-        final = {int(i): self.policy.encoder.single(infos["final_obs"][i]) for i in indices}
-        for i, row in final.items():
-            self._require_finite("final observation", row[None], at, i)
-        return final
-
-    def _require_finite(self, what: str, values: NDArray[Any], at: str, row_index: int | None = None) -> None:
-        if values.dtype == np.uint8:
-            return
-        finite = np.isfinite(values)
-        if finite.all():
-            return
-        row = int(np.argwhere(~finite)[0][0])
-        raise NotFinite(
-            f"environment row {row if row_index is None else row_index} gave the {what} "
-            f"{values[row].tolist()} {at}; it must be finite."
-        )
 
     def state_dict(self) -> dict[str, Any]:
         """Counters, episodes not yet taken, the part of a rollout there is; and where the environments can be
@@ -254,9 +201,7 @@ class StepCollector:
             under_way = {
                 "environments": environments,
                 "observation": self.observation.copy(),
-                "resetting": self.resetting.copy(),
-                "returns": self.returns.copy(),
-                "lengths": self.lengths.copy(),
+                **{name: np.concatenate([getattr(group, name) for group in self.groups]) for name in _OF_EPISODES},
             }
         rows = self._broken_off if self._rollout is None else self._rollout.state_dict(self.filled)
         return {
@@ -289,7 +234,11 @@ class StepCollector:
         observation = self.reset()  # what only a reset makes is then there
         if env_state.restore(self.envs, under_way["environments"]):
             observation[:] = under_way["observation"]
-            for name in ("resetting", "returns", "lengths"):
-                getattr(self, name)[:] = under_way[name]
+            for group in self.groups:
+                for name in _OF_EPISODES:
+                    getattr(group, name)[:] = under_way[name][group.rows]
         else:
             self.observation = None
+
+
+_OF_EPISODES = ("resetting", "returns", "lengths")

@@ -8,6 +8,7 @@ was asked for.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from rlbridge.client import Rollout as Request
 from rlbridge.client import RolloutPolicy, RolloutResult
 from rlbridge.config import AlgorithmConfig, DQNConfig, NoiseConfig, OffPolicyConfig, PPOConfig, RunConfig
 from rlbridge.learn.collect import StepCollector
-from rlbridge.learn.explore import EpsilonGreedy
+from rlbridge.learn.explore import EVERYONE, EpsilonGreedy
 from rlbridge.learn.onnx_graph import kind_of, policy_model
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.rollout import Rollout
 from rlbridge.learn.seeds import Seeds
+from rlbridge.learn.stepper import Stepper
 from rlbridge.play.actions import NotFinite
+from rlbridge.play.encoding import Encoder
 
 DEFAULT_CHUNK = 32
 
@@ -47,6 +50,7 @@ class EdgeCollector(StepCollector):
         algorithm = config.algorithm
         whole = algorithm.rollout_steps if isinstance(algorithm, PPOConfig) else DEFAULT_CHUNK
         self.chunk = config.env.chunk or whole
+        self.groups = [_Told(envs, policy.encoder, config.env.timeout, self._next)]
         self.clock = self.versions = 0
         self._result: RolloutResult | None = None
         self._at = 0  # the step in it that is handed out next
@@ -63,10 +67,7 @@ class EdgeCollector(StepCollector):
         self._result = None
         return super().reset()
 
-    def send(self, actions: NDArray[Any]) -> None:
-        """Nothing: the server acts by itself."""
-
-    def _answer(self) -> Any:
+    def _next(self) -> Any:
         step = self._present().step(self._at)
         self._at += 1
         self.clock += 1
@@ -84,7 +85,8 @@ class EdgeCollector(StepCollector):
             rollout.action_np[t] = self.action()
             if present.log_prob is not None:
                 rollout.log_prob[t] = present.log_prob[self._at]
-            self._store(rollout, t, self.receive())
+            self._store(rollout, t, slice(None), self.receive())
+            self.filled = t + 1
 
     def _present(self) -> RolloutResult:
         """The rollout whose steps are being handed out; the next one where all of them were."""
@@ -133,6 +135,20 @@ class EdgeCollector(StepCollector):
         self.clock = int(state.get("clock", 0))
 
 
+class _Told(Stepper):
+    """Sorts out steps that a server has made by itself; ``answer`` gives the next one."""
+
+    def __init__(self, envs: Any, encoder: Encoder, timeout: float, answer: Callable[[], Any]) -> None:
+        super().__init__(envs, encoder, timeout)
+        self.answer = answer
+
+    def send(self, actions: NDArray[Any]) -> None:
+        """Nothing: the server acts."""
+
+    def _answer(self) -> Any:
+        return self.answer()
+
+
 class EdgeExplorer:
     """In the place of an explorer, where the server explores: says what was done.
 
@@ -144,7 +160,7 @@ class EdgeExplorer:
     def __init__(self, collector: EdgeCollector, total_steps: int) -> None:
         self.collector, self.total_steps = collector, total_steps
 
-    def act(self, observation: NDArray[Any], steps: int) -> NDArray[Any]:
+    def act(self, observation: NDArray[Any], steps: int, rows: slice = EVERYONE) -> NDArray[Any]:
         if steps >= self.total_steps:
             actions = self.collector.policy.actions
             return np.zeros((len(observation), actions.width), actions.dtype)

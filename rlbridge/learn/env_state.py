@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import types
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from logging import Logger
 from typing import Any
 
@@ -22,6 +22,8 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import PassiveEnvChecker
 from numpy.typing import NDArray
+
+from rlbridge.learn.split_envs import Envs, parts_of
 
 _BIT_GENERATORS = {"PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"}
 _SCALARS = "biufU"  # kinds of numpy numbers and text
@@ -35,11 +37,11 @@ class _Opaque(Exception):
     """Something that could be state and cannot be written down."""
 
 
-def capture(envs: Any) -> list[Any] | None:
+def capture(envs: Envs) -> list[Any] | None:
     """The environments' states, as nested lists and dicts of arrays, numbers and text; None if they cannot be restored.
 
     Args:
-        envs: any vector environment; only a SyncVectorEnv in SAME_STEP mode can be restored.
+        envs: any vector environment, whole or in parts; only SyncVectorEnvs in SAME_STEP mode can be restored.
     """
     try:
         return _capture(envs)
@@ -47,7 +49,7 @@ def capture(envs: Any) -> list[Any] | None:
         return None
 
 
-def why_not(envs: Any) -> str | None:
+def why_not(envs: Envs) -> str | None:
     """What keeps :func:`capture` from working, in words; None if it works."""
     try:
         _capture(envs)
@@ -56,7 +58,7 @@ def why_not(envs: Any) -> str | None:
     return None
 
 
-def restore(envs: Any, state: list[Any]) -> bool:
+def restore(envs: Envs, state: list[Any]) -> bool:
     """Bring environments that have been reset into the captured state.
 
     Returns:
@@ -65,11 +67,12 @@ def restore(envs: Any, state: list[Any]) -> bool:
     Raises:
         ValueError, KeyError, TypeError: the state is malformed.
     """
-    if type(envs) is not SyncVectorEnv or len(envs.envs) != len(state):
+    batches = parts_of(envs)
+    if any(type(batch) is not SyncVectorEnv for batch in batches) or envs.num_envs != len(state):
         return False
     found: list[tuple[Any, dict[str, Any], set[str]]] = []
     used: set[int] = set()
-    for env, parts in zip(envs.envs, state, strict=True):
+    for env, parts in zip(_singles(batches), state, strict=True):
         ours = list(_parts(env))
         if [_name(part) for part in ours] != [part["class"] for part in parts]:
             return False
@@ -89,16 +92,22 @@ def restore(envs: Any, state: list[Any]) -> bool:
     return True
 
 
-def _capture(envs: Any) -> list[Any]:
-    if type(envs) is not SyncVectorEnv or envs.autoreset_mode != AutoresetMode.SAME_STEP:
-        raise _Opaque(f"only environments in this process can be, not those of a {type(envs).__name__}")
+def _capture(envs: Envs) -> list[Any]:
+    batches = parts_of(envs)
+    for batch in batches:
+        if type(batch) is not SyncVectorEnv or batch.autoreset_mode != AutoresetMode.SAME_STEP:
+            raise _Opaque(f"only environments in this process can be, not those of a {type(batch).__name__}")
     seen = _Seen()
     state = []
-    for env in envs.envs:
+    for env in _singles(batches):
         parts, seen.left = list(_parts(env)), _MOST
         state.append([_part_state(part, parts, seen) for part in parts])
     seen.refuse_overlaps()
     return state
+
+
+def _singles(batches: Sequence[Any]) -> list[Any]:
+    return [env for batch in batches for env in batch.envs]
 
 
 class _Seen:

@@ -11,6 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 
 from rlbridge.client import Unsupported, make, make_vec
 from rlbridge.config import RunConfig
+from rlbridge.learn.split_envs import Envs, SplitEnvs, parts_of
 
 _CLOSE_SECONDS = 5.0
 
@@ -28,8 +29,28 @@ def make_envs(config: RunConfig, num_envs: int) -> VectorEnv[Any, Any, Any]:
         return make_vec(target, num_envs, autoreset_mode=None, **options)
 
 
-def close_envs(envs: VectorEnv[Any, Any, Any]) -> None:
+def make_training_envs(config: RunConfig) -> Envs:
+    """All ``env.num_envs`` of them, in ``env.sessions`` equal parts."""
+    n, sessions = config.env.num_envs, config.env.sessions
+    if sessions == 1:
+        return make_envs(config, n)
+    parts: list[VectorEnv[Any, Any, Any]] = []
+    try:
+        for _ in range(sessions):
+            parts.append(make_envs(config, n // sessions))
+    except BaseException:
+        close_envs(SplitEnvs(parts))
+        raise
+    return SplitEnvs(parts)
+
+
+def close_envs(envs: Envs) -> None:
     """Close them; processes that do not end by themselves within 5 s are ended."""
+    for part in parts_of(envs):
+        _close(part)
+
+
+def _close(envs: VectorEnv[Any, Any, Any]) -> None:
     if not isinstance(envs, AsyncVectorEnv):
         envs.close()
         return

@@ -13,12 +13,17 @@ from numpy.typing import NDArray
 from rlbridge.config import DQNConfig, NoiseConfig, OffPolicyConfig
 from rlbridge.learn.policy import Policy
 
+EVERYONE = slice(None)
+
 
 class Explorer(Protocol):
     """Acts while training."""
 
-    def act(self, observation: NDArray[Any], steps: int) -> NDArray[Any]:
-        """Raw actions ``[N, width]`` for encoded observations ``[N, *shape]``, after ``steps`` transitions."""
+    def act(self, observation: NDArray[Any], steps: int, rows: slice = EVERYONE) -> NDArray[Any]:
+        """Raw actions ``[n, width]`` for encoded observations ``[n, *shape]``, after ``steps`` transitions.
+
+        ``rows`` are those of the whole batch that these observations are of.
+        """
         ...
 
     def ended(self, rows: NDArray[np.bool_]) -> None:
@@ -44,10 +49,10 @@ class WarmUp:
         self.actions, self.steps, self.after = policy.actions, steps, after
         self.generator = np.random.default_rng(seed)
 
-    def act(self, observation: NDArray[Any], steps: int) -> NDArray[Any]:
+    def act(self, observation: NDArray[Any], steps: int, rows: slice = EVERYONE) -> NDArray[Any]:
         if steps < self.steps:
             return self.actions.random(len(observation), self.generator)
-        return self.after.act(observation, steps)
+        return self.after.act(observation, steps, rows)
 
     def ended(self, rows: NDArray[np.bool_]) -> None:
         self.after.ended(rows)
@@ -83,7 +88,7 @@ class EpsilonGreedy:
             return float(cfg.epsilon_start * ratio**done)
         return cfg.epsilon_start + done * (cfg.epsilon_end - cfg.epsilon_start)
 
-    def act(self, observation: NDArray[Any], steps: int) -> NDArray[Any]:
+    def act(self, observation: NDArray[Any], steps: int, rows: slice = EVERYONE) -> NDArray[Any]:
         epsilon: Any = self.epsilon(steps)
         n = len(observation)
         if self.config.exploration == "gaussian_epsilon":
@@ -119,14 +124,14 @@ class Noisy:
         self.generator = np.random.default_rng(seed)
         self.walk = np.zeros((num_envs, policy.actions.width), np.float32)
 
-    def act(self, observation: NDArray[Any], steps: int) -> NDArray[Any]:
+    def act(self, observation: NDArray[Any], steps: int, rows: slice = EVERYONE) -> NDArray[Any]:
         action = self.policy.raw(observation, deterministic=True)
         if self.config.noise == "none":
             return action
         fresh = self.generator.normal(0.0, self.config.noise_std, action.shape).astype(np.float32)
         keep = 1.0 - self.config.noise_theta if self.config.noise == "ornstein_uhlenbeck" else 0.0
-        self.walk = np.float32(keep) * self.walk + fresh
-        return np.clip(action + self.walk, -1.0, 1.0)
+        self.walk[rows] = np.float32(keep) * self.walk[rows] + fresh
+        return np.clip(action + self.walk[rows], -1.0, 1.0)
 
     def ended(self, rows: NDArray[np.bool_]) -> None:
         self.walk[rows] = 0.0
@@ -145,7 +150,7 @@ class Sampled:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
 
-    def act(self, observation: NDArray[Any], steps: int) -> NDArray[Any]:
+    def act(self, observation: NDArray[Any], steps: int, rows: slice = EVERYONE) -> NDArray[Any]:
         return self.policy.raw(observation, deterministic=False)
 
     def ended(self, rows: NDArray[np.bool_]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from rlbridge.learn.explore import Explorer, explorer_for
 from rlbridge.learn.learner import OffPolicyLearner
 from rlbridge.learn.replay import Replay
 from rlbridge.learn.seeds import Seeds
+from rlbridge.learn.split_envs import joined
 
 _RECORD_EVERY = 1_000  # transitions between two reports, since updates are many
 
@@ -71,9 +72,12 @@ class OffPolicyLoop:
         if observation is None:
             observation = self._begin_episodes()
         action, self._decided = self._decided, None
-        if action is None:
-            action = self.explorer.act(observation, self.steps)
-        collector.send(policy.actions.to_environment(action))
+        drawn = self._draw(observation) if action is None else [action[group.rows] for group in collector.groups]
+        taken = []
+        for group, part in zip(collector.groups, drawn, strict=True):  # a part is drawn while those before it step
+            group.send(policy.actions.to_environment(part))
+            taken.append(part)
+        action = joined(taken)
         self._learn()
         step = collector.receive()
         self.replay.add(observation, action, step)
@@ -87,12 +91,17 @@ class OffPolicyLoop:
             # As in every step the action comes first: with more steps to do, a resumed run equals one that had
             # them from the start.
             if not self.restarts(self.steps):
-                self._decided = self.explorer.act(step.observation, self.steps)
+                self._decided = joined(list(self._draw(step.observation)))
             self._learn()  # nothing will be sent any more for it to overlap with
         if not passed(_RECORD_EVERY, self._recorded_at, self.steps, done):
             return None
         self._recorded_at = self.steps
         return {name: float(value) for name, value in self._measured.items()}
+
+    def _draw(self, observation: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Raw actions, group by group."""
+        for rows in (group.rows for group in self.collector.groups):
+            yield self.explorer.act(observation[rows], self.steps, rows)
 
     def _begin_episodes(self) -> NDArray[Any]:
         observation = self.collector.reset()

@@ -21,7 +21,7 @@ from rlbridge.learn.collect import StepCollector
 from rlbridge.learn.curve import draw_curve
 from rlbridge.learn.due import passed
 from rlbridge.learn.edge import EdgeCollector
-from rlbridge.learn.environments import close_envs, make_envs
+from rlbridge.learn.environments import close_envs, make_envs, make_training_envs
 from rlbridge.learn.export import export_at_end
 from rlbridge.learn.film import film_after, film_before
 from rlbridge.learn.learners import make_learner
@@ -74,7 +74,7 @@ class Trainer:
     ) -> None:
         self.config, self.callback, self.baseline = config, callback, baseline
         self.seeds = Seeds.from_run(config.run.seed)
-        self.envs = make_envs(config, config.env.num_envs)
+        self.envs = make_training_envs(config)
         try:
             spaces = self.envs.single_observation_space, self.envs.single_action_space
             self.learner = make_learner(config, *spaces, self.seeds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,3 +23,17 @@ class Step(NamedTuple):
     truncated: NDArray[np.bool_]
     valid: NDArray[np.bool_]
     final: dict[int, NDArray[Any]]
+
+    @classmethod
+    def join(cls, parts: Sequence[Step]) -> Step:
+        """The step of all rows, from those of the batch's parts, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            observation=np.concatenate([part.observation for part in parts]),
+            reward=np.concatenate([part.reward for part in parts]),
+            terminated=np.concatenate([part.terminated for part in parts]),
+            truncated=np.concatenate([part.truncated for part in parts]),
+            valid=np.concatenate([part.valid for part in parts]),
+            final={i: row for part in parts for i, row in part.final.items()},
+        )

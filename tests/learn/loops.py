@@ -23,7 +23,7 @@ def trainer_for(folder: Path, envs: Any, network: dict[str, Any] | None = None, 
         "checkpoint": {"every": 0},
         "run": {"dir": str(folder), "name": f"run-{next(_count)}", "tensorboard": False},
     }
-    with patch("rlbridge.learn.trainer.make_envs", lambda config, num_envs: envs):
+    with patch("rlbridge.learn.trainer.make_training_envs", lambda config: envs):
         return Trainer(load_config(sections), progress=False)
 
 

@@ -147,9 +147,9 @@ def test_noise_begins_anew_after_the_step_that_resets(tmp_path):
     walks, explorer = [], trainer.loop.explorer.after
     act = explorer.act
 
-    def recorded(observation, steps):
+    def recorded(observation, steps, rows):
         walks.append((float(observation[0, 1]), bool(explorer.walk.any())))
-        return act(observation, steps)
+        return act(observation, steps, rows)
 
     explorer.act = recorded
     trainer.run()

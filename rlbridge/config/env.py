@@ -30,7 +30,7 @@ class EnvConfig(Section):
     num_envs: Count = 8
     """How many copies step together as one batch."""
     sessions: Count = 1
-    """Parts of the batch that step by turns: with 2 the policy acts for one half while the other half steps."""
+    """Equal parts of the batch that step by turns; 2: the policy acts for one half while the other one steps."""
     placement: Literal["step", "edge"] = "step"
     """Where the policy runs: step = here, one message a step; edge = on the server, many steps a message."""
     overlap: bool = True

@@ -13,9 +13,9 @@ from rlbridge.learn import Run, weights_digest
 FULL = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
-def train(target: str, folder, name: str, steps: int, callback=None, evaluation=None) -> Run:
+def train(target: str, folder, name: str, steps: int, callback=None, evaluation=None, sessions: int = 1) -> Run:
     settings = {
-        "env": {"target": target},
+        "env": {"target": target, "sessions": sessions},
         "algorithm": {"name": "ppo", "total_steps": steps},
         "evaluation": evaluation or {"every": 0},
         "run": {"name": name, "dir": str(folder), "seed": 1, "tensorboard": False},
@@ -29,13 +29,17 @@ def metrics(run: Run) -> list[dict]:
     return [{k: v for k, v in row.items() if k != "seconds" and not k.startswith(("time/", "bridge/"))} for row in rows]
 
 
-@pytest.mark.parametrize(("steps", "cuts"), [(3_000, 8), pytest.param(50_000, 200, marks=FULL)])
-def test_weights_through_a_link_that_is_cut_are_those_of_the_undisturbed_run(served, proxied, tmp_path, steps, cuts):
+@pytest.mark.parametrize(
+    ("steps", "cuts", "sessions"), [(3_000, 8, 1), (1_500, 4, 2), pytest.param(50_000, 200, 1, marks=FULL)]
+)
+def test_weights_through_a_link_that_is_cut_are_those_of_the_undisturbed_run(
+    served, proxied, tmp_path, steps, cuts, sessions
+):
     url = served("CartPole-v1")
     evaluation = {"every": steps // 2, "episodes": 2}
-    undisturbed = train(url, tmp_path, "undisturbed", steps, evaluation=evaluation)
+    undisturbed = train(url, tmp_path, "undisturbed", steps, evaluation=evaluation, sessions=sessions)
     proxy = proxied(url, seed=4, every=(1, 12_000), most=cuts)
-    cut = train(proxy.url, tmp_path, "cut", steps, evaluation=evaluation)
+    cut = train(proxy.url, tmp_path, "cut", steps, evaluation=evaluation, sessions=sessions)
     print(f"{proxy.counters()}, weights {weights_digest(cut.policy)[:16]}")
     assert proxy.counters()["cuts"] == cuts
     assert weights_digest(cut.policy) == weights_digest(undisturbed.policy)
@@ -69,9 +73,12 @@ class Deaths:
         self.count += 1
 
 
-@pytest.mark.parametrize(("steps", "deaths", "threshold"), [(3_000, 1, 0), pytest.param(100_000, 3, 475, marks=FULL)])
+@pytest.mark.parametrize(
+    ("steps", "deaths", "threshold", "sessions"),
+    [(3_000, 1, 0, 1), (1_500, 1, 0, 2), pytest.param(100_000, 3, 475, 1, marks=FULL)],
+)
 def test_training_outlives_its_server_and_says_how_many_rows_it_left_out(
-    serve_process, scheme, tmp_path, steps, deaths, threshold
+    serve_process, scheme, tmp_path, steps, deaths, threshold, sessions
 ):
     server = Deaths(serve_process, scheme)
     due = [steps * (i + 1) // (deaths + 1) for i in range(deaths)]
@@ -81,7 +88,7 @@ def test_training_outlives_its_server_and_says_how_many_rows_it_left_out(
             due.pop(0)
             server.strike()
 
-    run = train(server.url, tmp_path, "mortal", steps, callback)
+    run = train(server.url, tmp_path, "mortal", steps, callback, sessions=sessions)
     server.rest()
     score = run.evaluate(episodes=20).return_mean
     dropped = metrics(run)[-1]["rollout/dropped"]

@@ -68,6 +68,8 @@ class EnvConfig(Section):
             raise ValueError(
                 f"env.num_envs = {self.num_envs} cannot be shared out evenly over {self.sessions} sessions"
             )
+        if self.sessions > 1 and self.placement == "edge":
+            raise ValueError(f"env.sessions = {self.sessions} has no effect with env.placement = edge, only with step")
         return self
 
     @model_validator(mode="after")

@@ -44,6 +44,8 @@ class EdgeCollector(StepCollector):
         versions: policies that were sent.
     """
 
+    envs: Any
+
     def __init__(self, envs: Any, policy: Policy, seeds: Seeds, config: RunConfig) -> None:
         super().__init__(envs, policy, seeds, config.env.timeout)
         self.algorithm, self.overlap = config.algorithm, config.env.overlap
@@ -63,7 +65,7 @@ class EdgeCollector(StepCollector):
     def reset(self) -> NDArray[Any]:
         if self._under_way:
             self._under_way = False
-            self.envs.recv_rollout()  # type: ignore[attr-defined]  # of episodes that nobody wants any more
+            self.envs.recv_rollout()  # of episodes that nobody wants any more
         self._result = None
         return super().reset()
 
@@ -98,7 +100,7 @@ class EdgeCollector(StepCollector):
         if not self._under_way:
             self._ask(0)
         self._under_way = False
-        self._result, self._at = self.envs.recv_rollout(), 0  # type: ignore[attr-defined]
+        self._result, self._at = self.envs.recv_rollout(), 0
         if self.overlap:
             self._ask(len(self._result))
         return self._result
@@ -117,7 +119,7 @@ class EdgeCollector(StepCollector):
         way, parameters = sampling(self.algorithm, self.policy, begins)
         policy = None if way == "uniform" else self._packed()
         request = Request(steps, way, policy, self.seeds.actions, self.clock + ahead, parameters)
-        self.envs.send_rollout(request)  # type: ignore[attr-defined]
+        self.envs.send_rollout(request)
         self._under_way = True
 
     def _packed(self) -> RolloutPolicy:

@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorWrapper
 from scripted import Counter, Disowning, Poisoned, collector_for, learner_for
 
 import rlbridge
+from rlbridge.config import ConfigError, load_config
 from rlbridge.learn import Stopped, weights_digest
 from rlbridge.learn.gate_counts import GateCounts
 from rlbridge.learn.split_envs import SplitEnvs
@@ -81,13 +82,9 @@ def collected(envs, rollouts=2):
 
 
 def flat(rollouts):
-    return [
-        {
-            **{k: v.tolist() for k, v in one.items() if k != "final"},
-            "final": [part.tolist() for part in one["final"] or ()],
-        }
-        for one in rollouts
-    ]
+    names = ("observation", "action_np", "reward", "terminated", "truncated", "valid")
+    finals = [[part.tolist() for part in one["final"] or ()] for one in rollouts]
+    return [[one[name].tolist() for name in names] for one in rollouts], finals
 
 
 @pytest.mark.parametrize("mode", [SAME, NEXT])
@@ -302,6 +299,6 @@ def test_a_plant_that_one_session_holds_is_refused_to_the_second_one_and_free_ag
     rlbridge.make(url).close()
 
 
-def test_counts_that_do_not_divide_are_refused():
-    with pytest.raises(rlbridge.config.ConfigError, match="num_envs = 3 cannot be shared out evenly over 2 sessions"):
-        rlbridge.config.load_config({"env": {"num_envs": 3, "sessions": 2}})
+def test_sessions_are_for_a_policy_that_acts_here():
+    with pytest.raises(ConfigError, match=r"env\.sessions = 2 has no effect with env\.placement = edge"):
+        load_config({"env": {"target": "grpc://host:1", "placement": "edge", "sessions": 2}})

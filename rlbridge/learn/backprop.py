@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from rlbridge.learn.nets import MLP
 
-
 _NARROW = 16
 
 

@@ -159,6 +159,7 @@ class _Calls:
             "Reset": (env_pb2.ResetRequest, lambda request, caller: self._one(Request(reset=request)).reset),
             "Step": (env_pb2.StepRequest, lambda request, caller: self._one(Request(step=request)).step),
             "Render": (env_pb2.RenderRequest, lambda request, caller: self._one(Request(render=request)).render),
+            "Rollout": (env_pb2.RolloutRequest, lambda request, caller: self._one(Request(rollout=request)).rollout),
         }
 
     def _one(self, request: Request) -> Any:

@@ -19,7 +19,7 @@ from gymnasium import spaces
 
 import rlbridge
 from rlbridge import errors
-from rlbridge.client import shm_link
+from rlbridge.client import Rollout, shm_link
 from rlbridge.doctor import diagnose
 from rlbridge.server import ServerLimits, shm_server
 from rlbridge.server.catalog import Offer
@@ -27,6 +27,7 @@ from rlbridge.v1 import env_pb2
 from rlbridge.wire import channel
 from rlbridge.wire.channel import HELLO_PREFIX, Channel, Kind
 from tests.conftest import ROOT
+from tests.trajectory import digest
 
 HEADER = struct.Struct("<BBxxI")
 
@@ -73,6 +74,21 @@ def test_messages_of_every_size_arrive_as_they_were_sent(serve, bind, monkeypatc
             np.testing.assert_array_equal(env.step(action)[0], action)
         assert (len(env._session._link._stream._outgoing) == 64 * 2**20) is (half == 64 * 2**20)
         env.close()
+
+
+def test_rollouts_at_the_environment_are_those_of_another_transport(serve, bind):
+    server = serve("CartPole-v1", bind=[bind, "grpc://127.0.0.1:0"])
+    found = []
+    for url in server.urls:
+        envs = rlbridge.make_vec(url, 8, autoreset_mode="SameStep")
+        envs.reset(seed=0)
+        envs.send_rollout(Rollout(300, "uniform", seed=5))
+        result = envs.recv_rollout()
+        found.append((result.action, [digest(result.step(t)).hexdigest() for t in range(len(result))]))
+        envs.close()
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert len(found[0][1]) == 300
+    assert found[0][1] == found[1][1]
 
 
 def test_a_message_beyond_the_limit_is_refused_with_both_numbers_and_the_session_lives_on(serve, bind):

@@ -20,7 +20,7 @@ from rlbridge.wire.errors import BridgeError, WireError
 Abort = Callable[[Any, BridgeError], NoReturn]
 
 
-class _Malformed:
+class Malformed:
     """In a request's place: why there is none."""
 
     def __init__(self, error: WireError) -> None:
@@ -44,12 +44,12 @@ class Parsing(grpc.ServerInterceptor):  # type: ignore[misc]
         shape = _SHAPES[handler.request_streaming, handler.response_streaming]
         behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         guarded = self._streamed(behaviour) if handler.request_streaming else self._unary(behaviour)
-        return shape(guarded, _careful(handler.request_deserializer), handler.response_serializer)
+        return shape(guarded, careful(handler.request_deserializer), handler.response_serializer)
 
     def _unary(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(behaviour)  # with its attributes: grpcio's health service marks its own by one
         def guarded(request: Any, context: Any, *more: Any) -> Any:
-            if isinstance(request, _Malformed):
+            if isinstance(request, Malformed):
                 self._abort(context, request.error)
             return behaviour(request, context, *more)
 
@@ -58,7 +58,7 @@ class Parsing(grpc.ServerInterceptor):  # type: ignore[misc]
     def _streamed(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         def parsed(requests: Iterator[Any], context: Any) -> Iterator[Any]:
             for request in requests:
-                if isinstance(request, _Malformed):
+                if isinstance(request, Malformed):
                     self._abort(context, request.error)
                 yield request
 
@@ -77,11 +77,13 @@ _SHAPES = {
 }
 
 
-def _careful(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+def careful(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """A deserializer that never fails: in a request's place it gives a ``Malformed``."""
+
     def read(data: bytes) -> Any:
         try:
             return deserialize(data)
         except FAILURES as error:
-            return _Malformed(WireError(f"a request of {len(data)} bytes cannot be parsed: {str(error)[:300]}"))
+            return Malformed(WireError(f"a request of {len(data)} bytes cannot be parsed: {str(error)[:300]}"))
 
     return read

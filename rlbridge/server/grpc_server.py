@@ -15,7 +15,8 @@ from grpc_reflection.v1alpha import reflection
 
 from rlbridge.server.auth import ServerTls, Tokens
 from rlbridge.server.failure import FAILURES
-from rlbridge.server.grpc_parsing import Parsing
+from rlbridge.server.grpc_parsing import Malformed, Parsing, careful
+from rlbridge.server.grpc_stream import answered, works
 from rlbridge.server.host import Host
 from rlbridge.server.session import Request, Response
 from rlbridge.server.unix_socket import answers
@@ -69,6 +70,7 @@ class GrpcServer:
         )
         env_pb2_grpc.add_EnvServiceServicer_to_server(_EnvService(host), self._server)
         rollout_pb2_grpc.add_RolloutServiceServicer_to_server(_RolloutService(host), self._server)
+        works()  # tried out now, not in the middle of somebody's stream
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for service in ("", *_SERVICES[:1]):
@@ -199,9 +201,14 @@ class _EnvService(env_pb2_grpc.EnvServiceServicer):
 
     def Exchange(self, request_iterator: Iterator[Request], context: Any) -> Iterator[Response]:
         exchange = self._host.exchange(context.cancel)
+
+        def answer(request: Request | Malformed) -> Response:
+            if isinstance(request, Malformed):
+                _abort(context, request.error)
+            return exchange.execute(request)
+
         try:
-            for request in request_iterator:
-                yield exchange.execute(request)
+            yield from answered(request_iterator, context, answer, careful(Request.FromString))
         finally:
             exchange.close()
 

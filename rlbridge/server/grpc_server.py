@@ -228,11 +228,17 @@ class _RolloutService(rollout_pb2_grpc.RolloutServiceServicer):
         return _unwrap(context, self._host.execute(Request(rollout=request))).rollout
 
 
+class _Aborted(Exception):
+    """The call has its status: nothing more can be said on it."""
+
+
 def _answer(context: Any, call: Callable[[Req], Res], request: Req) -> Res:
     try:
         return call(request)
     except BridgeError as error:
         _abort(context, error)
+    except _Aborted:
+        raise
     except FAILURES as error:
         log.exception("a call failed inside the server")
         _abort(context, BridgeError(f"the server failed: {type(error).__name__}: {error}"))
@@ -252,7 +258,10 @@ def _abort(context: Any, error: BridgeError) -> NoReturn:
     for key in message.details:
         message.details[key] = _cut(message.details[key], 200)
     context.set_trailing_metadata(((ERROR_TRAILER, message.SerializeToString()),))
-    context.abort(_STATUS.get(error.code, grpc.StatusCode.INTERNAL), _cut(message.message, 500))
+    try:
+        context.abort(_STATUS.get(error.code, grpc.StatusCode.INTERNAL), _cut(message.message, 500))
+    except Exception as ended:  # a plain one, which would pass for a failure of whoever asked for a request
+        raise _Aborted from ended
     raise AssertionError("abort raises")
 
 

@@ -21,6 +21,7 @@ from rlbridge.learn.collect import StepCollector
 from rlbridge.learn.curve import draw_curve
 from rlbridge.learn.due import passed
 from rlbridge.learn.edge import EdgeCollector
+from rlbridge.learn.edge_play import EdgePlay
 from rlbridge.learn.environments import close_envs, make_envs, make_training_envs
 from rlbridge.learn.export import export_at_end
 from rlbridge.learn.film import film_after, film_before
@@ -318,9 +319,12 @@ class Trainer:
             self._evaluation_envs = make_envs(
                 self.config, settings.num_envs or min(settings.episodes, self.envs.num_envs)
             )
+        policy, envs = self.learner.policy, self._evaluation_envs
+        played: tuple[Any, Any] = (policy, envs)
+        if self.config.env.placement == "edge":
+            played = (EdgePlay(envs, policy),) * 2
         result = evaluate(
-            self.learner.policy,
-            self._evaluation_envs,
+            *played,
             settings.episodes,
             self.seeds.evaluation,
             self.stops.check,

@@ -12,8 +12,11 @@ import rlbridge
 from rlbridge.config import ConfigError, load_config
 from rlbridge.learn import resume, weights_digest
 from rlbridge.learn.edge import EdgeCollector
+from rlbridge.learn.edge_play import EdgePlay
+from rlbridge.learn.environments import make_envs
 from rlbridge.learn.stops import Stopped
 from rlbridge.learn.trainer import Trainer
+from rlbridge.play import evaluate
 
 ALGORITHMS = {
     "ppo": {"total_steps": 1_024, "rollout_steps": 32, "minibatch_size": 64, "epochs": 2},
@@ -29,7 +32,7 @@ def settings(url: str, folder, name: str, learner: str, env: dict | None = None,
         "env": {"target": url, "num_envs": 4, "placement": "edge", **(env or {})},
         "algorithm": {"name": learner, **ALGORITHMS[learner], **more.pop("algorithm", {})},
         "network": {"hidden": [16, 16]},
-        "evaluation": {"every": 0},
+        "evaluation": {"every": ALGORITHMS[learner]["total_steps"] // 2, "episodes": 2},
         "run": {"name": name, "dir": str(folder), "seed": 3, "tensorboard": False},
         **more,
     }
@@ -85,6 +88,17 @@ def test_with_overlap_a_rollout_is_of_the_policy_before_the_latest_update(serve,
             assert collector.versions == min(updates + 1 + lag, 8)
         trainer.envs.close()
         trainer.folder.release()
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_an_evaluation_at_the_server_is_that_of_the_policy(serve, tmp_path, algorithm):
+    trainer = trainer_for(serve, tmp_path, algorithm)
+    envs, policy = make_envs(trainer.config, 4), trainer.learner.policy
+    there, here = (evaluate(*played, 6, seed=5) for played in ((EdgePlay(envs, policy),) * 2, (policy, envs)))
+    np.testing.assert_allclose(there.returns, here.returns, rtol=1e-3)
+    for batch in (envs, trainer.envs):
+        batch.close()
+    trainer.folder.release()
 
 
 def test_the_run_takes_no_more_steps_than_it_learns_from(serve, tmp_path):

@@ -4,8 +4,8 @@
 
 A server process; a client that steps 8 environments, half of the steps by messages of one step, half by rollouts of 128
 (a policy at the server, a new one every tenth rollout), in turns. Every hundredth part of the way the server's resident
-memory, its threads and the median latency of both are noted. Writes docs/long-haul.png and prints a table. Ends with 1 if
-memory after the last quarter is more than 2 % and 4 MiB above that after the first, or either latency has doubled.
+memory, its threads and the median latency of both are noted. Writes docs/long-haul.png and prints a table. Ends with 1
+if memory after the last quarter is more than 2 % and 4 MiB above that after the first, or either latency has doubled.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/train_at_the_edge.py [ppo dqn sac] [--seeds 0 1 2] [--round-trip-ms 20] [--fraction 1.0]
 
-For each seed one training locally and one with ``env.placement=edge``, one after the other, each in a process of its own,
-with the run file of examples/runs; the server is another process, behind benchmarks/delay_proxy.py. Seconds are of
+For each seed one training locally and one with ``env.placement=edge``, one after the other, each in a process of its
+own, with the run file of examples/runs; the server is another process, behind benchmarks/delay_proxy.py. Seconds are of
 training alone, without evaluation and checkpoints on the way. Returns are means over 100 deterministic episodes of the
 last policy. Full-length results go to benchmarks/results/edge.json and docs/edge-results.md.
 Ends with 1 if a wall time ratio or a return is not what it must be.
@@ -137,7 +137,7 @@ def main() -> int:
         "# Training at the edge",
         "",
         f"Written by `python benchmarks/train_at_the_edge.py`: a round trip of {arguments.round_trip_ms:g} ms, seeds "
-        f"{', '.join(map(str, arguments.seeds))}, each locally and with `env.placement=edge` one after the other; medians.",
+        f"{', '.join(map(str, arguments.seeds))}, each locally and with `env.placement=edge` in turn; medians.",
         "",
         table(kept["pairs"]),
         "",

@@ -52,7 +52,6 @@ class ShmServer:
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
         self._stopping = threading.Event()
-        os.register_at_fork(after_in_child=functools.partial(_let_go, weakref.ref(self)))
 
     def bind(self, path: str) -> None:
         """Listen on a unix socket that only this user may use; a stale file of a dead server is replaced.
@@ -85,6 +84,8 @@ class ShmServer:
 
     def start(self) -> None:
         """Answer from now on."""
+        if self._listeners:
+            os.register_at_fork(after_in_child=functools.partial(_let_go, weakref.ref(self)))
         for listener in self._listeners:
             threading.Thread(target=self._accept, args=(listener,), name="rlbridge-shm", daemon=True).start()
 

@@ -41,16 +41,19 @@ print(json.dumps([np.asarray(observations, np.float32).tolist(), ends]))
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory) -> Path:
-    """The bin folder of a virtual environment with Gymnasium 0.29, Gym 0.21, numpy 1 and rlbridge, without extras."""
+    """The bin folder of a virtual environment with Gymnasium 0.29, Gym 0.21, numpy 1 and rlbridge, which can play
+    policies there, too."""
     folder = tmp_path_factory.mktemp("old")
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     pins = [
-        line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith(("numpy", "gymn"))
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if not line.startswith(("numpy", "gymn", "packaging"))
     ]
     (folder / "constraints.txt").write_text("\n".join([*pins, "numpy<2", "gymnasium==0.29.1", "packaging<22"]))
     new_pip = [sys.executable, "-m", "pip", "--python", folder / "venv/bin/python"]
     # What can still build a package of 2021.
-    pip(new_pip, folder, str(ROOT), "pip==23.2.1", "setuptools==65.5.0", "wheel==0.38.4")
+    pip(new_pip, folder, f"{ROOT}[play]", "pip==23.2.1", "setuptools==65.5.0", "wheel==0.38.4")
     pip([folder / "venv/bin/python", "-m", "pip"], folder, "--no-build-isolation", "gym==0.21.0")
     return folder / "venv/bin"
 
@@ -87,7 +90,9 @@ def test_it_is_served_there_with_the_same_numbers_and_trained_on_here(old, tmp_p
         env.close()
         algorithm = {"name": "ppo", "total_steps": 512, "rollout_steps": 64}
         quiet = {"evaluation": {"every": 0}, "run": {"dir": str(tmp_path), "tensorboard": False}}
-        done = train({"env": {"target": url, "num_envs": 4}, "algorithm": algorithm, **quiet}, progress=False)
+        for placement in ("step", "edge"):
+            env = {"target": url, "num_envs": 4, "placement": placement}
+            done = train({"env": env, "algorithm": algorithm, **quiet}, progress=False)
         assert done.steps >= 512
     finally:
         process.terminate()

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
+from rlbridge.gymnasium_versions import AutoresetMode, VectorEnv
 from rlbridge.play.actions import Actions
 from rlbridge.play.encoding import Encoder
 

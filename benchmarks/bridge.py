@@ -181,6 +181,7 @@ def distance(bridge: Bridge, peers: str) -> Entries:
     return {
         "in this process": Entry(("policy_loop.py", "CartPole-v1"), 8),
         **{f"step, {ms} ms": Entry(("policy_loop.py", target), 8) for ms, target in far.items()},
+        **{f"edge, {ms} ms": Entry(("edge_loop.py", target), 8) for ms, target in far.items()},
     }
 
 

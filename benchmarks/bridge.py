@@ -53,6 +53,8 @@ class Bridge:
         self._closing = contextlib.ExitStack()
         folder = self._closing.enter_context(tempfile.TemporaryDirectory())
         binds = ["grpc://127.0.0.1:0", "http://127.0.0.1:0", f"unix://{folder}/env.sock"]
+        if sys.platform == "linux":
+            binds.append(f"shm://{folder}/memory.sock")
         command = [sys.executable, "-m", "rlbridge", "serve", str(HERE)]
         for bind in binds:
             command += ["--bind", bind]
@@ -81,7 +83,7 @@ class Bridge:
     def target(self, scheme: str, environment: str) -> str:
         """The target string for one of its environments."""
         url = self.urls[scheme]
-        return f"{url}?env={environment}" if scheme == "unix" else f"{url}/{environment}"
+        return f"{url}?env={environment}" if scheme in ("unix", "shm") else f"{url}/{environment}"
 
     def message_bytes(self, environment: str, num_envs: int) -> tuple[int, int]:
         """Of a step's request and answer."""
@@ -176,7 +178,7 @@ def overlap(bridge: Bridge, peers: str) -> Entries:
 
 
 def distance(bridge: Bridge, peers: str) -> Entries:
-    """Eight CartPoles and a torch policy, at several distances. 0 ms: nothing in between."""
+    """Eight CartPoles and a policy, at several distances, here or at the server. 0 ms: nothing in between."""
     far = {ms: bridge.far_target(ms, "cartpole") for ms in ROUND_TRIPS_MS}
     return {
         "in this process": Entry(("policy_loop.py", "CartPole-v1"), 8),

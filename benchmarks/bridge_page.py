@@ -52,14 +52,16 @@ class Goal:
         return f"{self.what:96} {seen:22} must {_number(self.must)}, aim {_number(self.aim)}"
 
     def verdict(self, results: Mapping[str, Any]) -> str:
-        """``missed``, ``must`` or ``aim``: the highest mark that the median reaches."""
+        """``missed``, ``must`` or ``aim``: the highest mark that the median reaches; empty where there is none."""
         found = self.measured(results)
-        if found is None or (self.must is None and self.aim is None):
+        if found is None:
             return ""
         median = statistics.median(found)
         if self.aim is not None and median >= self.aim:
             return "aim"
-        return "must" if self.must is None or median >= self.must else "missed"
+        if self.must is None:
+            return ""
+        return "must" if median >= self.must else "missed"
 
 
 _GRPC, _HTTP, _SHM, _ALONE = "rlbridge grpc", "rlbridge http", "rlbridge shm", "in this process"

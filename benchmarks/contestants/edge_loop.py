@@ -33,12 +33,18 @@ def loop(target: str) -> Callable[[int], None]:
     def run(steps: int) -> None:
         nonlocal clock
         until = clock + steps
+
+        def ask() -> None:
+            if clock < until:
+                envs.send_rollout(Rollout(min(HORIZON, until - clock), "categorical", policy, 0, clock))
+
+        ask()
         while clock < until:
-            envs.send_rollout(Rollout(min(HORIZON, until - clock), "categorical", policy, 0, clock))
             result = envs.recv_rollout()
+            clock += len(result)
+            ask()  # as in training: the server goes on while this side looks at what came
             for t in range(len(result)):
                 result.step(t)
-            clock += len(result)
 
     return run
 

@@ -71,6 +71,7 @@ chaos: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bridge.py
 	$(BIN)/python benchmarks/train_over_grpc.py
+	$(BIN)/python benchmarks/sessions_in_flight.py
 	$(BIN)/python benchmarks/against_sb3.py
 	$(BIN)/python benchmarks/plant_batches.py
 

@@ -58,7 +58,7 @@ def test_it_serves_and_the_numbers_are_the_same(base):
 
 
 def test_training_names_the_pip_command(base, tmp_path):
-    done = run([base / "rlbridge", "train"], cwd=tmp_path)
+    done = run([base / "rlbridge", "train", "env.target=CartPole-v1"], cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("rlbridge: training needs torch: pip install 'rlbridge-toolkit[train]'")
     done = run([base / "python", "-c", "import rlbridge; rlbridge.train({})"], cwd=tmp_path)

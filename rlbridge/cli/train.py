@@ -35,7 +35,11 @@ def train(
 
       rlbridge train run.yaml run.seed=1 run.name=second
     """
-    run_file, overrides = split_settings(settings or [])
+    if not settings:
+        raise typer.BadParameter(
+            "say what to train: a run file, or settings such as env.target=CartPole-v1 algorithm.total_steps=20_000"
+        )
+    run_file, overrides = split_settings(settings)
     with reported():
         import rlbridge.learn
 

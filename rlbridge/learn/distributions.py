@@ -56,6 +56,23 @@ class Categorical(nn.Module):
         log_probs = torch.log_softmax(self._logits(outputs), -1)
         return -(log_probs.exp() * log_probs).sum((-2, -1))
 
+    def score(self, outputs: Tensor, raw: Tensor, weight: Tensor) -> Tensor:
+        """The gradient of ``(weight * log_prob).sum()``, ``weight`` ``[B]``, with respect to the outputs.
+
+        Statistics calls it the score; it is all that a policy gradient needs of a distribution (Williams 1992).
+        """
+        weight = weight.view(-1, 1, 1)
+        gradient = torch.softmax(self._logits(outputs), -1).mul_(-weight)
+        gradient.scatter_add_(-1, raw.unsqueeze(-1), weight.expand(-1, self.width, 1))
+        return gradient.view(outputs.shape)
+
+    def entropy_gradient(self, outputs: Tensor, weight: float) -> Tensor | None:
+        """The gradient of ``weight * entropy.mean()`` with respect to the outputs."""
+        log_probs = torch.log_softmax(self._logits(outputs), -1)
+        probs = log_probs.exp()
+        mean = (probs * log_probs).sum(-1, keepdim=True)
+        return (mean - log_probs).mul_(probs).mul_(weight / outputs.shape[0]).view(outputs.shape)
+
     def _logits(self, outputs: Tensor) -> Tensor:
         logits = outputs.view(*outputs.shape[:-1], self.width, self.most)
         return logits if self.mask is None else logits + self.mask
@@ -95,6 +112,21 @@ class DiagonalGaussian(nn.Module):
     def entropy(self, outputs: Tensor) -> Tensor:
         """``[B]``, in nats, of the raw action, summed over the dimensions."""
         return (self.log_std.sum() + self.width * (0.5 + _HALF_LOG_TWO_PI)).expand(outputs.shape[0])
+
+    def score(self, outputs: Tensor, raw: Tensor, weight: Tensor) -> Tensor:
+        """As that of :class:`Categorical`; the gradient with respect to ``log_std`` is put in its ``grad``."""
+        deviation = self.log_std.exp()
+        z = (raw - outputs).div_(deviation)
+        gradient = weight.unsqueeze(1) * z
+        assert self.log_std.grad is not None
+        torch.sum((gradient * z).sub_(weight.unsqueeze(1)), 0, out=self.log_std.grad)
+        return gradient.div_(deviation)
+
+    def entropy_gradient(self, outputs: Tensor, weight: float) -> Tensor | None:
+        """None: no output moves the entropy. The gradient with respect to ``log_std`` is added to its ``grad``."""
+        assert self.log_std.grad is not None
+        self.log_std.grad += weight
+        return None
 
 
 class Greedy(nn.Module):

@@ -18,7 +18,6 @@ from rlbridge.learn.nets import MLP
 from rlbridge.learn.normalise import RewardScale
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.rollout import Rollout, gae
-from rlbridge.learn.scores import entropy_gradient, score
 
 
 class Batch(NamedTuple):
@@ -187,9 +186,9 @@ class PPO:
         # The gradient of min(surrogate, clipped) is surrogate * grad log_prob (since grad ratio = ratio * grad
         # log_prob) where the clip does not bind, and zero where it does.
         weight = (surrogate <= clipped) * surrogate
-        gradient = score(distribution, outputs, action, weight.mul_(-1.0 / len(rows)))
+        gradient = distribution.score(outputs, action, weight.mul_(-1.0 / len(rows)))
         if cfg.entropy_coefficient:
-            bonus = entropy_gradient(distribution, outputs, -cfg.entropy_coefficient)
+            bonus = distribution.entropy_gradient(outputs, -cfg.entropy_coefficient)
             gradient = gradient if bonus is None else gradient.add_(bonus)
         value = self.value.forward(features if self.shared else rows).squeeze(-1)
         error = value - target

@@ -70,6 +70,7 @@ def test_two_environments_of_one_file_are_told_apart_by_the_target(serve_process
         (["inspect", "ftp://x"], 2, "speaks grpc://, grpcs://, http://, https://, unix:// and shm://"),
         (["inspect", "127.0.0.1:50051"], 2, "did you mean grpc://127.0.0.1:50051?"),
         (["train", "algorithm.learning_rat=1"], 2, "did you mean 'learning_rate'?"),
+        (["train"], 2, "say what to train"),
         (["train", "missing.yaml"], 2, "missing.yaml"),
         (["train", "a.yaml", "b.yaml"], 2, "expected [RUN.yaml] [KEY=VALUE]"),
         (["train", "env.target=grpc://127.0.0.1:1"], 3, "nothing answers at"),

@@ -103,7 +103,8 @@ def test_an_evaluation_at_the_server_is_that_of_the_policy(serve, tmp_path, algo
 
 def test_the_run_takes_no_more_steps_than_it_learns_from(serve, tmp_path):
     server = serve("tests.envs:Ledger")
-    run = rlbridge.train(settings(server.urls[0], tmp_path, "dqn", "dqn"), progress=False)
+    unevaluated = {"evaluation": {"every": 0}}  # those are steps, too
+    run = rlbridge.train(settings(server.urls[0], tmp_path, "dqn", "dqn", **unevaluated), progress=False)
     env = rlbridge.make(server.urls[0])
     before = env.reset(options={"books": True})[1]["stepped"]
     env.close()
@@ -111,7 +112,7 @@ def test_the_run_takes_no_more_steps_than_it_learns_from(serve, tmp_path):
     rows = [json.loads(line) for line in (run.dir / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["rollout/dropped"] == 0
     envs = rlbridge.make(server.urls[0])
-    again = rlbridge.train(settings(server.urls[0], tmp_path, "again", "dqn"), progress=False)
+    again = rlbridge.train(settings(server.urls[0], tmp_path, "again", "dqn", **unevaluated), progress=False)
     after = envs.reset(options={"books": True})[1]["stepped"]
     envs.close()
     assert after - before == again.steps

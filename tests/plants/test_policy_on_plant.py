@@ -53,4 +53,4 @@ def test_a_wild_policy_at_the_plant_is_held_by_the_gate_and_written_down(serve, 
     # The valve may move by a quarter a second, from 0.5 where it stood.
     assert applied.tolist() == [[0.75, 2.0]] + [[1.0, 2.0]] * (STEPS - 1)
     found = verify(tmp_path / "audit.jsonl")
-    assert found.decisions == STEPS
+    assert found.decisions == STEPS + 1  # and the safe action when the session was closed

@@ -126,9 +126,10 @@ class _MeasuredExchange(Exchange):
             metrics.errors.labels(response.error.reason).inc()
         elif getattr(response, str(answered)).replayed:
             metrics.replays.inc()
-        elif answered == "step":
-            metrics.steps.inc(len(response.step.terminated))
-            metrics.environment_seconds.labels(kind).observe(response.step.env_ns / 1e9)
+        elif answered in ("step", "rollout"):
+            for step in response.rollout.steps if answered == "rollout" else (response.step,):
+                metrics.steps.inc(len(step.terminated))
+                metrics.environment_seconds.labels(kind).observe(step.env_ns / 1e9)
         elif answered == "reset":
             metrics.environment_seconds.labels(kind).observe(response.reset.env_ns / 1e9)
         return response

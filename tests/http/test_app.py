@@ -14,6 +14,7 @@ import pytest
 
 import rlbridge
 from rlbridge import errors
+from rlbridge.client import Rollout
 from rlbridge.server import Scope, ServerLimits, ServerTls, Tokens
 from tests.conftest import ROOT
 from tests.http.http_call import call
@@ -56,11 +57,14 @@ def test_metrics_count_both_transports(serve):
         if url.startswith("http"):
             envs._session._link._stream._socket.shutdown(socket.SHUT_RDWR)
         envs.step(np.array([0, 1, 2]))
+        envs.send_rollout(Rollout(5, "uniform"))
+        assert len(envs.recv_rollout()) == 5
         assert numbers()["rlbridge_sessions"] == 1
         envs.close()
     counted = numbers()
     assert counted["rlbridge_sessions"] == 0
-    assert counted["rlbridge_environment_steps_total"] == 12
+    assert counted["rlbridge_environment_steps_total"] == 12 + 2 * 5 * 3
+    assert counted['rlbridge_environment_seconds_count{call="Rollout"}'] == 10
     assert counted['rlbridge_errors_total{reason="INVALID_ACTION"}'] == 2
     assert counted["rlbridge_resumes_total"] == 1
     assert counted['rlbridge_call_seconds_count{call="Step"}'] == 6

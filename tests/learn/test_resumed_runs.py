@@ -477,8 +477,8 @@ def test_half_an_update_is_not_gone_on_from(tmp_path, monkeypatch, undisturbed):
 
     update, calls = TD3.update, count()
 
-    def breaks(self, batch):
-        metrics = update(self, batch)
+    def breaks(self, batch, **more):
+        metrics = update(self, batch, **more)
         if next(calls) == 40:
             raise KeyboardInterrupt  # half of what an update does is done
         return metrics

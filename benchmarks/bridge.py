@@ -37,8 +37,8 @@ from typing import Any
 from bridge_page import GOALS, SECTIONS, page, picture, reached
 from contestants.contestant import HERE, Entry, play
 from delay_proxy import DelayProxy
+from learn import ROOT, cpu_model
 
-ROOT = Path(__file__).resolve().parent.parent
 ROUND_TRIPS_MS = (0, 5, 20, 50)
 
 
@@ -225,14 +225,6 @@ def peer_versions(python: str) -> dict[str, str]:
     done = subprocess.run([python, "-c", look], capture_output=True, text=True, check=True, timeout=60)
     found: dict[str, str] = json.loads(done.stdout)
     return found
-
-
-def cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def show(name: str, section: Mapping[str, Any]) -> None:

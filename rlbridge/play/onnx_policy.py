@@ -27,6 +27,9 @@ class OnnxPolicy:
         description: what they are.
         seed: of the policy's own generator, which draws its actions where they are not deterministic.
 
+    Attributes:
+        largest_layer: the numbers of the network's largest layer, for one observation.
+
     Raises:
         PolicyFileError: the file is not what the description says, or not a policy; nothing of it was run.
         ModuleNotFoundError: onnxruntime is missing; says how to install it.
@@ -40,7 +43,7 @@ class OnnxPolicy:
         self.description = description
         self.encoder = Encoder(description.observation_space)
         self.actions = actions_of(description.action_space)
-        check_model(model, description)
+        self.largest_layer = check_model(model, description)
         self._session = _session(model)
         self._names = list(OUTPUTS[description.kind])
         self.generator = np.random.default_rng(seed)
@@ -115,8 +118,9 @@ class OnnxPolicy:
         return True
 
 
-def check_model(model: bytes, description: Description) -> None:
-    """Raise PolicyFileError unless ``model`` is the network that ``description`` is of; nothing of it is run."""
+def check_model(model: bytes, description: Description) -> int:
+    """Raise PolicyFileError unless ``model`` is the network that ``description`` is of; nothing of it is run. Returns
+    the numbers of its largest layer, for one observation."""
     found = hashlib.sha256(model).hexdigest()
     if found != description.sha256:
         raise PolicyFileError(
@@ -144,11 +148,12 @@ def check_model(model: bytes, description: Description) -> None:
                 f"the network's {value.name} has shape {shapes.get(value.name)} a row; actions of "
                 f"{description.action_space} need float32 of {(size,)}."
             )
-    operations, _ = work(file, shapes)
+    operations, largest = work(file, shapes)
     if operations > MAX_OPERATIONS:
         raise PolicyFileError(
             f"the network takes {operations:,} multiplications for one observation; {MAX_OPERATIONS:,} are allowed."
         )
+    return largest
 
 
 def _session(model: bytes) -> Any:

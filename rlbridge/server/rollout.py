@@ -205,8 +205,7 @@ class Rollouts:
     def _load(self, policy: env_pb2.Policy) -> OnnxPolicy:
         from rlbridge.play.description import OUTPUTS, Description
         from rlbridge.play.encoding import UnsupportedSpace
-        from rlbridge.play.network import output_shapes, work
-        from rlbridge.play.onnx_file import PolicyFileError, read_onnx
+        from rlbridge.play.onnx_file import PolicyFileError
         from rlbridge.play.onnx_policy import OnnxPolicy
 
         if hashlib.sha256(policy.model).digest() != policy.sha256:
@@ -217,10 +216,9 @@ class Rollouts:
         spaces = environment.observations.space, environment.actions.space
         try:
             loaded = OnnxPolicy(policy.model, Description(policy.kind, *spaces, policy.sha256.hex(), "", 0))
-            file = read_onnx(policy.model)
-            _, largest = work(file, output_shapes(file, loaded.encoder.shape))
         except (PolicyFileError, UnsupportedSpace, TypeError) as error:
             raise InvalidPolicy(f"the policy is refused: {error}") from None
+        largest = loaded.largest_layer
         if largest * environment.num_envs > _MAX_LAYER:
             raise InvalidPolicy(
                 f"a layer of the network has {largest:,} numbers, {environment.num_envs} rows of it "

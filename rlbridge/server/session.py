@@ -36,7 +36,6 @@ from rlbridge.wire.errors import (
 _HEADROOM = 4096  # of an answer without infos, beside its blocks
 
 Request = env_pb2.ExchangeRequest
-_HEADROOM = 4096  # of a message, beside its blocks
 Response = env_pb2.ExchangeResponse
 
 

@@ -76,7 +76,7 @@ def test_a_step_that_was_broken_off_is_repeated_not_stepped_again(serve):
 def test_a_reset_after_a_step_that_was_broken_off_begins_anew(serve):
     Gate.entered.clear()
     Gate.let_go.clear()
-    env = rlbridge.make(serve("tests.envs:Gate").urls[0], timeout=0.3, retry_for=0)
+    env = rlbridge.make(serve("tests.envs:Gate").urls[0], timeout=1.0, retry_for=0)
     env.reset(seed=0)
     with pytest.raises(errors.DeadlineExceeded):
         env.step(1)

@@ -18,6 +18,7 @@ from rlbridge.cli import (
     recording,
     resume,
     serve,
+    studio,
     train,
 )
 from rlbridge.cli.failures import EXIT_CODES
@@ -46,6 +47,7 @@ plant.add_to(app)
 recording.add_to(app)
 audit.add_to(app)
 new.add_to(app)
+studio.add_to(app)
 
 
 def _version(wanted: bool) -> None:

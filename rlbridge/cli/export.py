@@ -37,7 +37,7 @@ def export(
     with reported():
         from rlbridge.learn import load_run
         from rlbridge.learn.export import export_policy
-        from rlbridge.learn.run_folder import RunFolder
+        from rlbridge.runs.folder import RunFolder
 
         run = load_run(run_dir, int(checkpoint) if checkpoint.isdigit() else checkpoint)
         told = export_policy(run.policy, run.config, RunFolder.open(run_dir), run.steps, path)

@@ -15,7 +15,7 @@ except ModuleNotFoundError as error:
 from rlbridge.learn.checkpoint import CheckpointError
 from rlbridge.learn.policy import Policy, weights_digest
 from rlbridge.learn.run import Run, load_run, resume, train
-from rlbridge.learn.run_folder import RunFolderError
+from rlbridge.runs.folder import RunFolderError
 from rlbridge.learn.stops import Stopped
 from rlbridge.play.actions import NotFinite
 from rlbridge.play.encoding import UnsupportedSpace

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlbridge.learn.metrics import read_episodes, read_metric
-from rlbridge.learn.run_folder import RunFolder
+from rlbridge.runs.folder import RunFolder
 
 
 def draw_curve(folder: RunFolder, title: str, baseline: tuple[str, float] | None = None) -> Path | None:

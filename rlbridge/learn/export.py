@@ -20,7 +20,7 @@ from rlbridge.config import RunConfig
 from rlbridge.learn.distributions import LOG_STD_RANGE, Categorical, DiagonalGaussian, SquashedGaussian
 from rlbridge.learn.metrics import read_metric
 from rlbridge.learn.policy import Policy
-from rlbridge.learn.run_folder import RunFolder
+from rlbridge.runs.folder import RunFolder
 from rlbridge.learn.seeds import Seeds
 from rlbridge.play.description import Description
 from rlbridge.play.onnx_policy import OnnxPolicy

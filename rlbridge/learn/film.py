@@ -8,7 +8,7 @@ from functools import partial
 from rlbridge.client import make
 from rlbridge.config import RunConfig
 from rlbridge.learn.policy import Policy
-from rlbridge.learn.run_folder import RunFolder
+from rlbridge.runs.folder import RunFolder
 from rlbridge.play.gif import record
 
 

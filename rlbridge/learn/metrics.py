@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlbridge.learn.collect import Episode
-from rlbridge.learn.run_folder import RunFolder, cut_back
+from rlbridge.runs.folder import RunFolder, cut_back
 
 WINDOW = 100
 """Episodes that ``rollout/ep_rew_mean`` and ``rollout/ep_len_mean`` are means over, as elsewhere."""

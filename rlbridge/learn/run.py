@@ -23,10 +23,11 @@ from rlbridge.learn.checkpoint import (
     load_last,
     require_like,
     set_aside,
+    tidy_checkpoints,
 )
 from rlbridge.learn.environments import close_envs, make_envs
 from rlbridge.learn.policy import Policy
-from rlbridge.learn.run_folder import RunFolder
+from rlbridge.runs.folder import RunFolder
 from rlbridge.learn.seeds import Seeds
 from rlbridge.learn.settled import refuse_changes, refuse_other_algorithm
 from rlbridge.learn.trainer import Callback, Resumed, Trainer
@@ -173,7 +174,8 @@ def resume(
 
 def _take_up(folder: RunFolder, begun: RunConfig, config: RunConfig) -> tuple[Resumed, list[str]]:
     """What to go on from, and what is wrong with the checkpoints after it."""
-    folder.tidy()
+    tidy_checkpoints(folder.checkpoints, "step_*")
+    tidy_checkpoints(folder.path, "best")
     if not list_checkpoints(folder.checkpoints):
         return Resumed(folder, None, None, False), []
     path, state, torn = load_last(

@@ -32,7 +32,7 @@ from rlbridge.learn.on_policy import OnPolicyLoop
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.ppo import PPO
 from rlbridge.learn.progress import ProgressReport
-from rlbridge.learn.run_folder import RunFolder
+from rlbridge.runs.folder import RunFolder
 from rlbridge.learn.seeds import Seeds
 from rlbridge.learn.stops import Stopped, Stops
 from rlbridge.play.actions import NotFinite
@@ -86,7 +86,7 @@ class Trainer:
             close_envs(self.envs)
             raise
         self.report = ProgressReport(config.algorithm.total_steps, progress)
-        self.stops = Stops(self.folder.stop, config.run.max_seconds)
+        self.stops = Stops(self.folder, config.run.max_seconds, self._paused)
         self.total_steps = config.algorithm.total_steps
         self._evaluation_envs: VectorEnv[Any, Any, Any] | None = None
         self._latest: dict[str, float] = {}
@@ -364,6 +364,10 @@ class Trainer:
 
     def _filmed(self) -> tuple[RunConfig, Policy, RunFolder, int]:
         return self.config, self.learner.policy, self.folder, self.seeds.evaluation
+
+    def _paused(self, waiting: bool) -> None:
+        self._say("paused: a file named `pause` is in the run folder" if waiting else "goes on")
+        self._write_state("paused" if waiting else "running")
 
     def _write_state(self, status: str, **more: str) -> None:
         self.metrics.flush()

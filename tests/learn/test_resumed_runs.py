@@ -23,7 +23,7 @@ from rlbridge.cli import app
 from rlbridge.config import ConfigError, load_config
 from rlbridge.learn import CheckpointError, RunFolderError, Stopped, load_run, weights_digest
 from rlbridge.learn.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from rlbridge.learn.run_folder import RunFolder
+from rlbridge.runs.folder import RunFolder
 from rlbridge.learn.stops import Stops
 from tests.conftest import ROOT
 

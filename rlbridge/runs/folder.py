@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rlbridge.config import RunConfig, dump_config
-from rlbridge.learn.checkpoint import tidy_checkpoints
-from rlbridge.learn.run_lock import Locked, RunLock
+from rlbridge.runs.lock import Locked, RunLock, held
 
 
 class RunFolderError(ValueError):
@@ -28,8 +27,8 @@ class RunFolder:
 
     ``config.yaml`` · ``environment.json`` · ``metrics.jsonl`` · ``episodes.csv`` · ``tensorboard/`` ·
     ``checkpoints/step_<n>/`` · ``best/`` · ``policy.onnx`` · ``policy.json`` · ``curve.png`` · ``before.gif`` and
-    ``after.gif`` (if asked for) · ``log.txt`` · ``state.json`` · ``stop`` (if touched) · ``lock`` while a
-    process writes to the folder.
+    ``after.gif`` (if asked for) · ``log.txt`` · ``state.json`` · ``stop`` and ``pause`` (if touched) ·
+    ``lock`` while a process writes to the folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,6 +47,7 @@ class RunFolder:
         self.log_file = path / "log.txt"
         self.state = path / "state.json"
         self.stop = path / "stop"
+        self.pause = path / "pause"
         self._lock: RunLock | None = None
 
     @classmethod
@@ -106,6 +106,11 @@ class RunFolder:
                 "disk that this user may write to."
             ) from None
 
+    @property
+    def held(self) -> bool:
+        """Whether a process writes to this folder now: the run goes on."""
+        return held(self.path / "lock")
+
     def release(self) -> None:
         """Let others write."""
         if self._lock is not None:
@@ -115,12 +120,8 @@ class RunFolder:
         """Prepare the folder of an earlier run, held, for going on with ``config``."""
         self.checkpoints.mkdir(exist_ok=True)
         self.stop.unlink(missing_ok=True)
+        self.pause.unlink(missing_ok=True)
         self.write_config(config)
-
-    def tidy(self) -> None:
-        """Finish what a crash interrupted."""
-        tidy_checkpoints(self.checkpoints, "step_*")
-        tidy_checkpoints(self.path, "best")
 
     def write_config(self, config: RunConfig) -> None:
         """Replace ``config.yaml`` in one move."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
+
+
+_LOOKED_AT_SECONDS = 0.3  # far longer than ``held`` has it
 
 
 class Locked(Exception):
@@ -26,10 +30,11 @@ class RunLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor = -1
+        until = time.monotonic() + _LOOKED_AT_SECONDS
         while self._descriptor < 0:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                _take(descriptor)
+                _take_until(until, descriptor)
                 # Its holder may have removed the file between our opening and locking it.
                 if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
                     self._descriptor = descriptor
@@ -51,6 +56,37 @@ class RunLock:
             else:
                 self.path.unlink(missing_ok=True)
                 os.close(descriptor)
+
+
+def held(path: Path) -> bool:
+    """Whether a process holds the lock now. Looking takes it for a moment, which who wants it sits out."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        _take(descriptor)
+    except (BlockingIOError, PermissionError):
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def holder(path: Path) -> tuple[int, str] | None:
+    """The process id and the machine's name of who holds the lock; None if nobody does."""
+    words = _read(path).split() if held(path) else []
+    return (int(words[1]), words[3]) if len(words) == 4 and words[1].isdigit() else None
+
+
+def _take_until(until: float, descriptor: int) -> None:
+    while True:
+        try:
+            return _take(descriptor)
+        except (BlockingIOError, PermissionError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _take(descriptor: int) -> None:

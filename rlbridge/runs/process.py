@@ -1,0 +1,69 @@
+"""A process that outlives whoever started it, and what it printed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_TOLD_BYTES = 8_192
+
+
+class Detached:
+    """``rlbridge ARGUMENTS`` in a session of its own: a signal to its starter, or the starter's end, is not its own.
+
+    Args:
+        arguments: after ``rlbridge``.
+        output: the file that stdout and stderr go to; emptied first.
+    """
+
+    def __init__(self, arguments: Sequence[str], output: Path) -> None:
+        self.output = output
+        alone: dict[str, Any] = {"start_new_session": True}
+        if sys.platform == "win32":
+            alone = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
+        with output.open("wb") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "rlbridge", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                **alone,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs. Asking takes note of its end, so that no zombie stays."""
+        return self._process.poll()
+
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM)."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End it (SIGKILL)."""
+        self._process.kill()
+
+    def told(self) -> str:
+        """The end of what it printed."""
+        return tail(self.output)
+
+
+def tail(path: Path, size: int = _TOLD_BYTES) -> str:
+    """The last ``size`` bytes of a text file, from the beginning of a line on; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - size))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+    return text if end <= size else text.partition("\n")[2]

@@ -1,0 +1,13 @@
+"""stub"""
+
+from fastapi import Request
+from nicegui import ui
+from rlbridge.studio.shell import frame
+from rlbridge.studio.workshop import Workshop
+
+
+def add_to(workshop: Workshop) -> None:
+    @ui.page("/new")
+    async def page(request: Request) -> None:
+        with frame(request, "New"):
+            ui.label("soon")

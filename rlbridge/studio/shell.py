@@ -1,0 +1,91 @@
+"""The frame that every page stands in: its header, its language, and how it says that something went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fastapi import Request
+from nicegui import run, ui
+
+from rlbridge.config import ConfigError
+from rlbridge.runs.folder import RunFolderError
+from rlbridge.studio.servers import ServerError
+from rlbridge.studio.words import COOKIE, LANGUAGES, Words, preferred, words_of
+from rlbridge.studio.workshop import TargetRefused
+
+PAGES = (("/", "Runs"), ("/new", "New run"), ("/models", "Models"), ("/servers", "Servers"))
+REFUSALS = (RunFolderError, ConfigError, ServerError, TargetRefused, OSError)
+
+_STYLE = """
+body { background: #f6f7f9; color: #1b2430; }
+.studio-main { max-width: 1180px; margin: 0 auto; padding: 1rem; width: 100%; }
+.studio-card { background: #fff; border: 1px solid #d7dce3; border-radius: 8px; padding: 1rem; width: 100%; }
+.studio-nav a { color: #fff; text-decoration: none; padding: .4rem .7rem; border-radius: 6px; }
+.studio-nav a:hover, .studio-nav a[aria-current] { background: rgba(255,255,255,.18); }
+.studio-quiet { color: #4a5564; }
+.studio-mono, .studio-mono textarea { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .85rem; }
+a:focus-visible, button:focus-visible { outline: 3px solid #d1622b; outline-offset: 2px; }
+.studio-skip { position: absolute; left: -999px; } .studio-skip:focus { left: 1rem; top: .5rem; z-index: 9999; background: #fff; padding: .5rem; }
+"""
+
+
+def language_of(request: Request) -> str:
+    """The language this browser is shown."""
+    return preferred(request.cookies.get(COOKIE), request.headers.get("accept-language"))
+
+
+@contextmanager
+def frame(request: Request, title: str) -> Iterator[Words]:
+    """A page: header, navigation, heading, and the place for its contents. Gives the words to say them in."""
+    language = language_of(request)
+    t = words_of(language)
+    ui.page_title(f"{t(title)} · rlbridge studio")
+    ui.colors(primary="#1f5a96", positive="#1d7a46", negative="#b3261e", warning="#8a5a00")
+    ui.add_css(_STYLE)
+    ui.html(f'<a class="studio-skip" href="#content">{t("Skip to the content")}</a>', sanitize=False)
+    with (
+        ui.header().classes("items-center q-py-xs").style("background:#173f68"),
+        ui.element("nav").classes("studio-nav row items-center full-width").props(f'aria-label="{t("Pages")}"'),
+    ):
+        ui.label("rlbridge").classes("text-bold q-mr-md")
+        for path, name in PAGES:
+            link = ui.link(t(name), path)
+            if request.url.path == path:
+                link.props('aria-current="page"')
+        ui.space()
+        for code, name in LANGUAGES.items():
+            if code != language:
+                ui.link(name, f"/language/{code}?back={request.url.path}").props(f'lang="{code}" hreflang="{code}"')
+    with ui.element("main").classes("studio-main").props('id="content" tabindex="-1"'):
+        ui.html(f"<h1 style='font-size:1.5rem;margin:.2rem 0 .8rem'>{t(title)}</h1>", sanitize=False)
+        yield t
+    ui.run_javascript(f'document.documentElement.lang = "{language}"')
+
+
+async def done(t: Words, act: Callable[..., Any], *arguments: Any, said: str | None = None) -> bool:
+    """Do what may take a moment, off the page's own thread; says on the page how it went. Whether it went well."""
+    try:
+        await run.io_bound(act, *arguments)
+    except REFUSALS as error:
+        ui.notify(str(error), type="negative", multi_line=True, close_button=t("Close"), timeout=0)
+        return False
+    if said is not None:
+        ui.notify(said, type="positive")
+    return True
+
+
+async def confirmed(t: Words, question: str, action: str) -> bool:
+    """Ask before something that cannot be undone."""
+    with ui.dialog() as dialog, ui.card():
+        ui.label(question)
+        with ui.row():
+            ui.button(t("Cancel"), on_click=lambda: dialog.submit(False)).props("flat autofocus")
+            ui.button(action, color="negative", on_click=lambda: dialog.submit(True))
+    answer = await dialog
+    dialog.delete()
+    return bool(answer)
+
+
+Handler = Callable[[], Awaitable[None]]

@@ -1,0 +1,86 @@
+"""What all pages share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gymnasium
+
+from rlbridge.runs.manager import Runs
+from rlbridge.studio.curves import Curves
+from rlbridge.studio.servers import Servers
+from rlbridge.studio.sizes import Sizes
+
+REMOTE = ("grpc://", "grpcs://", "http://", "https://", "unix://", "shm://")
+
+
+class TargetRefused(ValueError):
+    """What was typed is nothing that the studio opens; says what is."""
+
+
+@dataclass
+class Workshop:
+    """The folder of runs, the servers of this machine, and what may be named as an environment.
+
+    Attributes:
+        runs: the run folders; nothing outside their folder is read or written for a page.
+        servers: environment servers that the studio started.
+        targets: ``module:factory`` and ``file.py:factory`` names that whoever started the studio allows. Pages may
+            name no other: such a name is code that would be run.
+    """
+
+    runs: Runs
+    servers: Servers
+    targets: list[str] = field(default_factory=list)
+    curves: Curves = field(default_factory=Curves)
+    sizes: Sizes = field(default_factory=Sizes)
+
+    def require_target(self, target: str) -> str:
+        """The target, if pages may name it.
+
+        Raises:
+            TargetRefused: it is neither a server, nor a registered Gymnasium id, nor allowed.
+        """
+        target = target.strip()
+        if target.startswith(REMOTE) or target in self.targets or target in gymnasium.registry:
+            return target
+        if ":" in target:
+            raise TargetRefused(
+                f"{target!r} names code, which no page may have run. Start the studio with --target {target}, or serve "
+                "it (rlbridge serve) and name the server."
+            )
+        raise TargetRefused(f"{target!r} is no registered Gymnasium environment, and no server's address.")
+
+    def local_targets(self) -> list[str]:
+        """Registered Gymnasium ids that are likely to run here, newest versions only, and what was allowed."""
+        newest: dict[str, tuple[int, str]] = {}
+        for name, spec in gymnasium.registry.items():
+            if "/" not in name and "mujoco" not in str(spec.entry_point):
+                newest[spec.name] = max(newest.get(spec.name, (-1, "")), (spec.version or 0, name))
+        return [*self.targets, *sorted(name for _, name in newest.values())]
+
+
+def ask(arguments: list[str], timeout: float) -> tuple[int, str, str]:
+    """``rlbridge ARGUMENTS``, at most that many seconds: exit code, stdout, stderr (124 where it took longer)."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "rlbridge", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return 124, "", f"no answer within {timeout:g} s"
+    return done.returncode, done.stdout, done.stderr
+
+
+def folder_of_servers(path: Path | None) -> dict[str, Path]:
+    """The folders in ``path`` that hold a serve.yaml, by name."""
+    if path is None or not path.is_dir():
+        return {}
+    return {file.parent.name: file.parent for file in sorted(path.glob("*/serve.yaml"))}

@@ -5,6 +5,7 @@ that names the path, the value and what is allowed.
 """
 
 from rlbridge.config.algorithms import (
+    ALGORITHMS,
     AlgorithmConfig,
     DDPGConfig,
     DQNConfig,
@@ -16,10 +17,11 @@ from rlbridge.config.algorithms import (
     algorithms_for,
 )
 from rlbridge.config.env import CredentialsConfig, EnvConfig
-from rlbridge.config.load import ConfigError, dump_config, json_schema, load_config
+from rlbridge.config.load import ConfigError, dump_config, json_schema, load_config, parse_config
 from rlbridge.config.run import CheckpointConfig, EvaluationConfig, NetworkConfig, NetworkShape, RunConfig, RunSection
 
 __all__ = [
+    "ALGORITHMS",
     "AlgorithmConfig",
     "CheckpointConfig",
     "ConfigError",
@@ -41,4 +43,5 @@ __all__ = [
     "dump_config",
     "json_schema",
     "load_config",
+    "parse_config",
 ]

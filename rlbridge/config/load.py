@@ -17,7 +17,15 @@ from rlbridge.nearest import did_you_mean
 
 
 class ConfigError(ValueError):
-    """The run file or an override is not a run; the message lists every problem, one a line."""
+    """The run file or an override is not a run; the message lists every problem, one a line.
+
+    Attributes:
+        problems: (the setting it lies with, such as ``algorithm.gamma``, or "" if with several; what is wrong), each.
+    """
+
+    def __init__(self, message: str, problems: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.problems = list(problems) or [("", message)]
 
 
 def load_config(
@@ -49,8 +57,24 @@ def load_config(
         return RunConfig.model_validate(merged)
     except ValidationError as error:
         origin = str(source) if isinstance(source, (str, Path)) else "the run's settings"
-        problems = [_explain(problem) for problem in error.errors(include_url=False)]
-        raise ConfigError("\n  ".join([f"{origin}: {len(problems)} problem(s)", *problems])) from None
+        found = [_explain(problem) for problem in error.errors(include_url=False)]
+        raise ConfigError(
+            "\n  ".join([f"{origin}: {len(found)} problem(s)", *(text for _, text in found)]), found
+        ) from None
+
+
+def parse_config(text: str, origin: str = "the text") -> RunConfig:
+    """The run in a YAML text; ``origin`` names it in messages.
+
+    Raises:
+        ConfigError: as :func:`load_config`.
+    """
+    tree = _parse_yaml(text, origin)
+    if tree is not None and not isinstance(tree, Mapping):
+        raise ConfigError(
+            f"{origin}: a run is a mapping of sections ({', '.join(RunConfig.model_fields)}), not {_short(tree)}."
+        )
+    return load_config(tree)
 
 
 def dump_config(config: RunConfig) -> str:
@@ -112,7 +136,8 @@ def _merge_override(tree: dict[str, Any], override: str) -> None:
     tree[keys[-1]] = _copy(value) if isinstance(value, Mapping) else value
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Any) -> tuple[str, str]:
+    """Where the problem lies, and the whole sentence."""
     location, sections = tuple(str(part) for part in problem["loc"]), _sections()
     if location[:1] == ("algorithm",) and location[1:2] and location[1] in ALGORITHMS:
         # pydantic puts the name of the class that was chosen between; nobody wrote it as a level.
@@ -120,13 +145,14 @@ def _explain(problem: Any) -> str:
         location = (location[0], *location[2:])
     path = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {path!r} = {_short(problem['input'])}; {_nearest(location, sections)}"
+        return path, f"unknown key {path!r} = {_short(problem['input'])}; {_nearest(location, sections)}"
     if problem["type"] == "union_tag_invalid":
         name = problem["input"].get("name")
         meant = did_you_mean(str(name).lower(), ALGORITHMS)
-        return f"{path}.name = {_short(name)}: should be one of {', '.join(ALGORITHMS)}{meant and f'; {meant}'}"
+        said = f"{path}.name = {_short(name)}: should be one of {', '.join(ALGORITHMS)}{meant and f'; {meant}'}"
+        return f"{path}.name", said
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{path} = {_short(problem['input'])}: {message}" if path else message
+    return path, (f"{path} = {_short(problem['input'])}: {message}" if path else message)
 
 
 def _short(value: Any) -> str:

@@ -97,8 +97,14 @@ class Runs:
         placed = config.run.model_copy(update={"name": name, "dir": str(self.folder)})
         draft = self._draft(name)
         draft.write_text(dump_config(config.model_copy(update={"run": placed})), encoding="utf-8")
-        self._launch(name, ["train", str(draft), "--quiet"])
+        self.start_again(name)
         return name
+
+    def start_again(self, name: str) -> None:
+        """Start a run once more that failed before it had a folder."""
+        if not self._draft(name).is_file():
+            raise RunFolderError(f"there is no run called {name!r} in {self.folder}")
+        self._launch(name, ["train", str(self._draft(name)), "--quiet"])
 
     def resume(self, name: str, overrides: Sequence[str] = ()) -> None:
         """Go on with a run that is held (paused), or whose process has ended.
@@ -123,9 +129,11 @@ class Runs:
 
     def stop(self, name: str) -> None:
         """End it: before its next step it writes a checkpoint, exports its policy and leaves."""
-        folder = self.open(name)
+        folder, process = RunFolder(self.path(name)), self._started.get(name)
         if folder.held:
             folder.stop.touch()
+        elif process is not None:  # it has not come as far as its folder
+            process.terminate()
 
     def kill(self, name: str) -> None:
         """End its process at once; what it did since the last checkpoint is lost. For one that does not answer.

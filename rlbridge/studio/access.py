@@ -158,7 +158,8 @@ async def _answer(
 def _login_page(problem: str) -> str:
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        "<title>rlbridge studio</title><body style='font:16px sans-serif;max-width:24rem;margin:4rem auto;padding:0 1rem'>"
+        "<title>rlbridge studio</title>"
+        "<body style='font:16px sans-serif;max-width:24rem;margin:4rem auto;padding:0 1rem'>"
         "<h1 style='font-size:1.4rem'>rlbridge studio</h1><form method=post action=/login>"
         "<label for=token>Token / 令牌</label><br><input id=token name=token type=password autofocus required "
         "style='width:100%;padding:.5rem;margin:.5rem 0'><br><button style='padding:.5rem 1rem'>Open / 打开</button>"

@@ -2,6 +2,7 @@
 
 from fastapi import Request
 from nicegui import ui
+
 from rlbridge.studio.shell import frame
 from rlbridge.studio.workshop import Workshop
 

@@ -63,7 +63,8 @@ class _RunsTable:
         self.table.props(f'grid-header no-data-label="{t("No run yet: make a new one.")}"')
         self.table.add_slot(
             "body-cell-name",
-            r"""<q-td :props="props"><a :href="'/run/' + encodeURIComponent(props.value)">{{ props.value }}</a></q-td>""",
+            """<q-td :props="props">
+            <a :href="'/run/' + encodeURIComponent(props.value)">{{ props.value }}</a></q-td>""",
         )
         with ui.row().classes("q-my-sm items-center").props(f'role="toolbar" aria-label="{t("Selected runs")}"'):
             self._buttons = [

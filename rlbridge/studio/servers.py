@@ -80,6 +80,23 @@ class Servers:
         self._file(name).write_text(json.dumps(asdict(facts)), encoding="utf-8")
         return name
 
+    def ready(self, environment: str, seconds: float) -> EnvServer:
+        """A server of that environment that answers: one that is there already, or a new one.
+
+        Raises:
+            ServerError: it ended, or did not come up within ``seconds``; says what it printed.
+        """
+        there = [server for server in self.all() if server.environment == environment and server.alive and server.urls]
+        if there:
+            return there[0]
+        name, end = self.start(environment), time.monotonic() + seconds
+        while not (server := self.get(name)).urls:
+            if not server.alive or time.monotonic() > end:
+                said = server.output.strip() or f"no address within {seconds:g} s"
+                raise ServerError(f"the server of {environment} did not come up: {said}")
+            time.sleep(0.05)
+        return server
+
     def all(self) -> list[EnvServer]:
         """Every server, by name; also those whose process has ended."""
         return [self.get(file.stem) for file in sorted(self.folder.glob("*.json"))]

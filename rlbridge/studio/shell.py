@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,8 +26,24 @@ body { background: #f6f7f9; color: #1b2430; }
 .studio-nav a:hover, .studio-nav a[aria-current] { background: rgba(255,255,255,.18); }
 .studio-quiet { color: #4a5564; }
 .studio-mono, .studio-mono textarea { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .85rem; }
+.studio-columns { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 1rem; }
+@media (max-width: 900px) { .studio-columns { grid-template-columns: minmax(0, 1fr); } }
+.studio-fields { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: .9rem 1rem; }
+.studio-fields .q-field__bottom { position: static; transform: none; line-height: 1.25; padding-top: 4px; }
+.studio-fields .q-field--with-bottom { padding-bottom: 0; }
+.studio-hint { font-size: 12px; color: #4a5564; padding: 0 12px; }
+.q-field__bottom { color: #4a5564; } .q-field--error .q-field__bottom { color: #b3261e; }
+.studio-h1 { font-size: 1.5rem; line-height: 1.3; font-weight: 600; margin: 0 0 .8rem; overflow-wrap: anywhere; }
+.studio-charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 420px), 1fr)); gap: 1rem; }
+.studio-log { max-height: 22rem; overflow: auto; margin: 0; font-size: .8rem; }
+.studio-h2 { font-size: 1.15rem; line-height: 1.4; font-weight: 600; margin: 0 0 .5rem; }
+.studio-wide { flex: 1 1 260px; min-width: 0; }
+.studio-facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem 1rem; margin: 0; }
+.studio-facts dt { color: #4a5564; } .studio-facts dd { margin: 0; overflow-wrap: anywhere; }
+@media (max-width: 600px) { .studio-facts { grid-template-columns: minmax(0, 1fr); } }
 a:focus-visible, button:focus-visible { outline: 3px solid #d1622b; outline-offset: 2px; }
-.studio-skip { position: absolute; left: -999px; } .studio-skip:focus { left: 1rem; top: .5rem; z-index: 9999; background: #fff; padding: .5rem; }
+.studio-skip { position: absolute; left: -999px; }
+.studio-skip:focus { left: 1rem; top: .5rem; z-index: 9999; background: #fff; padding: .5rem; }
 """
 
 
@@ -37,11 +53,12 @@ def language_of(request: Request) -> str:
 
 
 @contextmanager
-def frame(request: Request, title: str) -> Iterator[Words]:
+def frame(request: Request, title: str, **values: str) -> Iterator[Words]:
     """A page: header, navigation, heading, and the place for its contents. Gives the words to say them in."""
     language = language_of(request)
     t = words_of(language)
-    ui.page_title(f"{t(title)} · rlbridge studio")
+    said = t(title, **values)
+    ui.page_title(f"{said} · rlbridge studio")
     ui.colors(primary="#1f5a96", positive="#1d7a46", negative="#b3261e", warning="#8a5a00")
     ui.add_css(_STYLE)
     ui.html(f'<a class="studio-skip" href="#content">{t("Skip to the content")}</a>', sanitize=False)
@@ -59,9 +76,16 @@ def frame(request: Request, title: str) -> Iterator[Words]:
             if code != language:
                 ui.link(name, f"/language/{code}?back={request.url.path}").props(f'lang="{code}" hreflang="{code}"')
     with ui.element("main").classes("studio-main").props('id="content" tabindex="-1"'):
-        ui.html(f"<h1 style='font-size:1.5rem;margin:.2rem 0 .8rem'>{t(title)}</h1>", sanitize=False)
+        with ui.element("h1").classes("studio-h1"):
+            ui.label(said)
         yield t
     ui.run_javascript(f'document.documentElement.lang = "{language}"')
+
+
+def heading(text: str) -> None:
+    """The heading of a part of the page."""
+    with ui.element("h2").classes("studio-h2"):
+        ui.label(text)
 
 
 async def done(t: Words, act: Callable[..., Any], *arguments: Any, said: str | None = None) -> bool:
@@ -86,6 +110,3 @@ async def confirmed(t: Words, question: str, action: str) -> bool:
     answer = await dialog
     dialog.delete()
     return bool(answer)
-
-
-Handler = Callable[[], Awaitable[None]]

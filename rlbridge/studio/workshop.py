@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 
+from rlbridge.config import ConfigError, CredentialsConfig, RunConfig
 from rlbridge.runs.manager import Runs
 from rlbridge.studio.curves import Curves
 from rlbridge.studio.servers import Servers
@@ -54,6 +57,20 @@ class Workshop:
             )
         raise TargetRefused(f"{target!r} is no registered Gymnasium environment, and no server's address.")
 
+    def require_harmless(self, config: RunConfig) -> None:
+        """Refuse settings that name files of this machine.
+
+        Raises:
+            ConfigError: credentials' files, or arguments of an environment that read like paths.
+        """
+        if config.env.credentials != CredentialsConfig():
+            raise ConfigError(
+                "env.credentials name files, which no page may have read. Start the studio with RLBRIDGE_TOKEN and "
+                "RLBRIDGE_TLS_* set instead: its runs inherit them."
+            )
+        if any(sign in dump for dump in _texts(config.env.kwargs) for sign in "/\\"):
+            raise ConfigError(f"env.kwargs = {config.env.kwargs}: no page may name paths of this machine.")
+
     def local_targets(self) -> list[str]:
         """Registered Gymnasium ids that are likely to run here, newest versions only, and what was allowed."""
         newest: dict[str, tuple[int, str]] = {}
@@ -77,6 +94,18 @@ def ask(arguments: list[str], timeout: float) -> tuple[int, str, str]:
     except subprocess.TimeoutExpired:
         return 124, "", f"no answer within {timeout:g} s"
     return done.returncode, done.stdout, done.stderr
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a tree."""
+    if isinstance(value, dict):
+        for pair in value.items():
+            yield from _texts(list(pair))
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _texts(entry)
+    elif isinstance(value, str):
+        yield value
 
 
 def folder_of_servers(path: Path | None) -> dict[str, Path]:

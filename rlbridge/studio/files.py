@@ -1,0 +1,4 @@
+"""stub"""
+
+
+def file_links(path): ...

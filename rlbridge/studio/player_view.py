@@ -1,0 +1,6 @@
+"""stub"""
+
+
+class PlayerView:
+    def __init__(self, *a, **k): ...
+    def build(self): ...

@@ -15,11 +15,11 @@ except ModuleNotFoundError as error:
 from rlbridge.learn.checkpoint import CheckpointError
 from rlbridge.learn.policy import Policy, weights_digest
 from rlbridge.learn.run import Run, load_run, resume, train
-from rlbridge.runs.folder import RunFolderError
 from rlbridge.learn.stops import Stopped
 from rlbridge.play.actions import NotFinite
 from rlbridge.play.encoding import UnsupportedSpace
 from rlbridge.play.evaluate import Evaluation, evaluate
+from rlbridge.runs.folder import RunFolderError
 
 __all__ = [
     "CheckpointError",

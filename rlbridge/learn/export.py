@@ -20,10 +20,10 @@ from rlbridge.config import RunConfig
 from rlbridge.learn.distributions import LOG_STD_RANGE, Categorical, DiagonalGaussian, SquashedGaussian
 from rlbridge.learn.metrics import read_metric
 from rlbridge.learn.policy import Policy
-from rlbridge.runs.folder import RunFolder
 from rlbridge.learn.seeds import Seeds
 from rlbridge.play.description import Description
 from rlbridge.play.onnx_policy import OnnxPolicy
+from rlbridge.runs.folder import RunFolder
 from rlbridge.version import __version__
 
 TOLERANCE = 1e-5

@@ -8,8 +8,8 @@ from functools import partial
 from rlbridge.client import make
 from rlbridge.config import RunConfig
 from rlbridge.learn.policy import Policy
-from rlbridge.runs.folder import RunFolder
 from rlbridge.play.gif import record
+from rlbridge.runs.folder import RunFolder
 
 
 def film_before(config: RunConfig, policy: Policy, folder: RunFolder, seed: int, check: Callable[[], None]) -> None:

@@ -27,7 +27,6 @@ from rlbridge.learn.checkpoint import (
 )
 from rlbridge.learn.environments import close_envs, make_envs
 from rlbridge.learn.policy import Policy
-from rlbridge.runs.folder import RunFolder
 from rlbridge.learn.seeds import Seeds
 from rlbridge.learn.settled import refuse_changes, refuse_other_algorithm
 from rlbridge.learn.trainer import Callback, Resumed, Trainer
@@ -36,6 +35,7 @@ from rlbridge.play.evaluate import Evaluation, evaluate
 from rlbridge.play.fit import require_fit
 from rlbridge.play.gif import record
 from rlbridge.play.space_state import space_from_state
+from rlbridge.runs.folder import RunFolder
 
 _COMPLETE = "nothing_left"
 

@@ -32,12 +32,12 @@ from rlbridge.learn.on_policy import OnPolicyLoop
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.ppo import PPO
 from rlbridge.learn.progress import ProgressReport
-from rlbridge.runs.folder import RunFolder
 from rlbridge.learn.seeds import Seeds
 from rlbridge.learn.stops import Stopped, Stops
 from rlbridge.play.actions import NotFinite
 from rlbridge.play.evaluate import Evaluation, evaluate
 from rlbridge.play.space_state import space_from_state, space_to_state
+from rlbridge.runs.folder import RunFolder
 
 Callback = Callable[[int, Mapping[str, float]], None]
 """Called after every update with the step and its metrics; raising :class:`Stopped` in it ends the run cleanly."""

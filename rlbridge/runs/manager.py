@@ -40,7 +40,8 @@ class Runs:
 
     def names(self) -> list[str]:
         """All runs, also those that failed before they had a folder."""
-        there = {path.parent.name for path in self.folder.glob("*/config.yaml") if _NAME.fullmatch(path.parent.name)}
+        folders = [path.parent for path in self.folder.glob("*/config.yaml")]
+        there = {path.name for path in folders if _NAME.fullmatch(path.name) and not path.is_symlink()}
         return sorted(there | {path.stem for path in self._launches.glob("*.yaml")})
 
     def path(self, name: str) -> Path:
@@ -191,9 +192,10 @@ class Runs:
                 continue
         return sizes
 
-    def free_name(self, config: RunConfig) -> str:
-        """``<target>-<algorithm>-<k>`` with the first k that is free."""
-        target = re.sub(r"[^A-Za-z0-9._]+", "-", config.env.target.rpartition("://")[2]).strip("-.")[:60] or "run"
+    def free_name(self, config: RunConfig, environment: str = "") -> str:
+        """``<environment>-<algorithm>-<k>`` with the first k that is free; without ``environment``, the target."""
+        called = environment or config.env.target.rpartition("://")[2]
+        target = re.sub(r"[^A-Za-z0-9._]+", "-", called).strip("-.")[:60] or "run"
         taken, k = set(self.names()), 1
         while (name := f"{target}-{config.algorithm.name}-{k}") in taken or (self.folder / name).exists():
             k += 1

@@ -29,7 +29,7 @@ _HEADERS = (
     (
         b"content-security-policy",
         b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-        b"img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: wss:; frame-ancestors 'none'",
+        b"img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; frame-ancestors 'none'",
     ),
 )
 
@@ -43,13 +43,14 @@ class Guard:
 
     Args:
         app: what is guarded.
-        hosts: names under which this server may be asked for, beside addresses of loopback.
+        hosts: names under which this server may be asked for, beside addresses of loopback; None: under any, which
+            is for who has to show a token (a cookie is bound to the name it was given under).
         tokens: callers must show one with the scope ``control``; without any, everybody is let through.
         secure: the pages come over TLS.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], tokens: Tokens, secure: bool) -> None:
-        self.app, self._hosts = app, {host.lower() for host in hosts}
+    def __init__(self, app: ASGIApp, hosts: Iterable[str] | None, tokens: Tokens, secure: bool) -> None:
+        self.app, self._hosts = app, None if hosts is None else {host.lower() for host in hosts}
         self._tokens, self._secure = tokens, secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +75,7 @@ class Guard:
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> str | None:
         host = headers.get("host", "")
         name = urlsplit(f"//{host}").hostname or ""
-        if name not in self._hosts and not is_loopback(name):
+        if self._hosts is not None and name not in self._hosts and not is_loopback(name):
             return f"this studio is not called {host[:100]!r}; open it by the address that it printed"
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
         origin = headers.get("origin")

@@ -84,7 +84,7 @@ def serve_studio(
         ) from error
     shown = f"[{host}]" if family == socket.AF_INET6 else host
     config = uvicorn.Config(
-        Guard(make_app(workshop), {host}, tokens, secure),
+        Guard(make_app(workshop), None if tokens else {host}, tokens, secure),
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
         log_level="warning",

@@ -59,10 +59,10 @@ def _line(name: str, points: list[tuple[float, float]], colour: str, dots: bool)
 def _options(t: Words, label: str) -> dict[str, Any]:
     return {
         "animation": False,
-        "grid": {"left": 8, "right": 16, "top": 40, "bottom": 8, "containLabel": True},
+        "grid": {"left": 8, "right": 16, "top": 40, "bottom": 28, "containLabel": True},
         "legend": {"type": "scroll", "top": 0},
         "tooltip": {"trigger": "axis"},
-        "xAxis": {"type": "value", "name": t("transitions"), "nameLocation": "middle", "nameGap": 24},
+        "xAxis": {"type": "value", "name": t("transitions"), "nameLocation": "middle", "nameGap": 28, "max": "dataMax"},
         "yAxis": {"type": "value", "scale": True},
         "aria": {"enabled": True, "label": {"description": label}},
         "series": [],

@@ -65,7 +65,8 @@ class _NewRun:
                     autocomplete=self._workshop.local_targets(),
                     on_change=self._target_changed,
                 ).classes("studio-wide")
-                self._target.props('outlined dense debounce=200 data-testid="target"').mark("target")
+                self._target.without_auto_validation().mark("target")
+                self._target.props('outlined dense debounce=200 data-testid="target"')
                 self._target.on("keydown.enter", self._probe)
                 self._probe_button = ui.button(t("Probe"), icon="search", on_click=self._probe).mark("probe")
             if self._workshop.servers.catalog:
@@ -73,7 +74,8 @@ class _NewRun:
                     self._folder = ui.select(
                         list(self._workshop.servers.catalog), label=t("Or serve a simulator of this machine")
                     ).classes("studio-wide")
-                    self._folder.props('outlined dense data-testid="folder"').mark("folder")
+                    self._folder.without_auto_validation().mark("folder")
+                    self._folder.props('outlined dense data-testid="folder"')
                     self._serve_button = ui.button(t("Serve and use it"), on_click=self._serve).props("outline")
                     self._serve_button.mark("serve")
             self._found = ui.element("div").classes("q-mt-sm").props('role="status" aria-live="polite"')
@@ -88,7 +90,8 @@ class _NewRun:
                 label=t("Algorithm"),
                 on_change=lambda event: self._form.set_algorithm(event.value),
             ).style("min-width:12rem")
-            self._algorithm.props('outlined dense data-testid="algorithm"').mark("algorithm")
+            self._algorithm.without_auto_validation().mark("algorithm")
+            self._algorithm.props('outlined dense data-testid="algorithm"')
             ui.space()
             self._trouble = ui.label().classes("text-negative").props('role="alert"').mark("trouble")
             self._start_button = ui.button(t("Start"), icon="play_arrow", on_click=self._start).mark("start")
@@ -106,9 +109,10 @@ class _NewRun:
             self._target.value = tree["env"]["target"]
         if self._algorithm.value != tree["algorithm"]["name"]:
             self._algorithm.value = tree["algorithm"]["name"]
+        self._algorithm.error = None
         n = sum(len(found) for found in self._form.problems.values())
         whole = self._form.problems.get("", []) + self._form.problems.get("env.target", [])
-        self._trouble.text = " ".join(whole) or (self._t("{n} settings are wrong", n=n) if n else "")
+        self._trouble.text = " ".join(whole) or (self._t("Wrong settings: {n}", n=n) if n else "")
         self._start_button.set_enabled(not n)
 
     async def _probe(self) -> bool:
@@ -176,10 +180,11 @@ class _NewRun:
         except ConfigError as error:
             self._trouble.text = str(error)
             return
-        if self._facts and self._probed == config.env.target and config.algorithm.name not in self._facts.algorithms:
+        facts = self._facts if self._probed == config.env.target else None
+        if facts and config.algorithm.name not in facts.algorithms:
             self._algorithm.error = t("{name} cannot drive these actions", name=config.algorithm.name.upper())
             return
-        name = config.run.name or self._workshop.runs.free_name(config)
+        name = config.run.name or self._workshop.runs.free_name(config, facts.name if facts else "")
         config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
         if await done(t, self._workshop.runs.start, config):
             ui.navigate.to(f"/run/{name}")

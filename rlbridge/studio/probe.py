@@ -23,12 +23,14 @@ class Facts:
     Attributes:
         observation_space, action_space: as Gymnasium writes them.
         algorithms: those that can drive its actions.
+        name: what its server calls it; empty for a local one, or where there are several.
         told: all that was found, by name, for people to read.
     """
 
     observation_space: str
     action_space: str
     algorithms: list[str]
+    name: str = ""
     told: dict[str, Any] = field(default_factory=dict)
 
 
@@ -44,7 +46,9 @@ def probe(target: str) -> Facts:
         raise ProbeFailed(lines[-1].removeprefix("rlbridge: ") if lines else f"exit code {code}")
     told: dict[str, Any] = json.loads(out)
     actions = str(told["action_space"])
-    return Facts(str(told["observation_space"]), actions, algorithms_for(actions.partition("(")[0]), told)
+    offers = told.get("environments", [])
+    name = str(offers[0]["name"]) if len(offers) == 1 else ""
+    return Facts(str(told["observation_space"]), actions, algorithms_for(actions.partition("(")[0]), name, told)
 
 
 def lines_of(told: dict[str, Any]) -> list[tuple[str, str]]:

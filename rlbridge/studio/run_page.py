@@ -7,6 +7,7 @@ import time
 from fastapi import Request
 from nicegui import run, ui
 
+from rlbridge.client.target import is_remote
 from rlbridge.runs.folder import RunFolderError
 from rlbridge.runs.process import tail
 from rlbridge.runs.standing import Standing
@@ -48,6 +49,7 @@ class _RunPage:
         self._path = workshop.runs.path(name)
         self._pulse = Pulse(t)
         self._seen: object = None
+        self._trips: LineChart | None = None  # a local environment has no round trip
 
     def build(self, now: Standing) -> None:
         t = self._t
@@ -68,7 +70,8 @@ class _RunPage:
             self._returns = self._chart(t("Return"))
             self._losses = self._chart(t("Losses"))
             self._speed = self._chart(t("Steps per second"))
-            self._trips = self._chart(t("Round trip in ms"))
+            if is_remote(now.target):
+                self._trips = self._chart(t("Round trip in ms"))
         with ui.element("section").classes("studio-card q-mb-md"):
             heading(t("The current policy, playing"))
             PlayerView(self._workshop, t, str(self._path), episodes=1).build()
@@ -116,6 +119,8 @@ class _RunPage:
         losses = {name: series(rows, name) for name in _LOSSES}
         self._losses.show({name.partition("/")[2]: points for name, points in losses.items() if points})
         self._speed.show({t("Steps per second"): series(rows, "time/fps")})
+        if self._trips is None:
+            return
         trips = {"50 %": series(rows, "bridge/rtt_ms_p50"), "95 %": series(rows, "bridge/rtt_ms_p95")}
         self._trips.show({name: points for name, points in trips.items() if points})
 

@@ -125,7 +125,7 @@ class SettingsForm:
             element = ui.input(label, value=value, placeholder=str(shown), on_change=change)
             element.props(f'inputmode={mode} debounce=300 autocomplete="off"')
         if field.kind != "truth":
-            element.props("outlined dense")
+            element.without_auto_validation().props("outlined dense")
             element.props["hint"] = self._t(field.help)
         element.mark(field.path).props(f'data-testid="{field.path}"')
         self._inputs[field.path] = element
@@ -135,6 +135,7 @@ class SettingsForm:
         heading(t("Run file"))
         ui.label(t("The same run as YAML. Edit either side; `rlbridge train FILE` takes it.")).classes("studio-quiet")
         self._yaml = ui.textarea(label="YAML", on_change=self._read_yaml).classes("full-width studio-mono")
+        self._yaml.without_auto_validation()
         self._yaml.props('outlined autogrow debounce=600 spellcheck=false data-testid="yaml"').mark("yaml")
         ui.button(t("Download"), icon="download", on_click=self._download).props("flat").mark("download")
 

@@ -13,9 +13,9 @@ import torch
 from rlbridge.learn import Stopped, load_run, train
 from rlbridge.learn.export import ExportError, export_policy, verify
 from rlbridge.learn.onnx_graph import OPSET, policy_model
-from rlbridge.runs.folder import RunFolder
 from rlbridge.play import CannotRender, Description, OnnxPolicy
 from rlbridge.play.network import OPERATORS
+from rlbridge.runs.folder import RunFolder
 from tests.exported import KINDS, described, policy_of, rows_for
 
 

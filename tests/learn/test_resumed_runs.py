@@ -23,8 +23,8 @@ from rlbridge.cli import app
 from rlbridge.config import ConfigError, load_config
 from rlbridge.learn import CheckpointError, RunFolderError, Stopped, load_run, weights_digest
 from rlbridge.learn.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from rlbridge.runs.folder import RunFolder
 from rlbridge.learn.stops import Stops
+from rlbridge.runs.folder import RunFolder
 from tests.conftest import ROOT
 
 OFF_POLICY = {"learning_starts": 60, "batch_size": 16, "updates_per_step": 0.25}

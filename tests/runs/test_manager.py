@@ -1,0 +1,151 @@
+"""Runs steered from outside, as real processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlbridge.config import load_config
+from rlbridge.runs.folder import RunFolderError
+from rlbridge.runs.lock import holder
+from rlbridge.runs.manager import Runs, waited
+
+LONG = {
+    "env": {"target": "CartPole-v1", "num_envs": 2},
+    "algorithm": {"name": "ppo", "total_steps": 10_000_000, "rollout_steps": 64},
+    "evaluation": {"every": 0},
+    "checkpoint": {"every": 512},
+    "run": {"tensorboard": False},
+}
+SECONDS = 60.0
+
+
+@pytest.fixture
+def runs(tmp_path):
+    runs = Runs(tmp_path / "runs")
+    yield runs
+    for name in runs.names():
+        if holder(runs.path(name) / "lock"):
+            runs.kill(name)
+
+
+def test_a_run_pauses_goes_on_stops_and_goes_on(runs):
+    name = runs.start(load_config(LONG))
+    assert waited(runs, name, SECONDS, "running").steps > 0
+    runs.pause(name)
+    paused = waited(runs, name, SECONDS, "paused")
+    with pytest.raises(RunFolderError, match="paused"):
+        runs.delete(name)
+    # No news can come while it is held: what it has done is what it had done.
+    assert runs.standing(name).steps == paused.steps
+    runs.resume(name)
+    assert waited(runs, name, SECONDS, "running").status == "running"
+    with pytest.raises(RunFolderError, match="goes on already"):
+        runs.resume(name)
+    runs.stop(name)
+    stopped = waited(runs, name, SECONDS, "stopped")
+    assert (runs.path(name) / "checkpoints" / f"step_{stopped.steps}").is_dir()
+    runs.resume(name)
+    waited(runs, name, SECONDS, "running")
+    runs.pause(name)
+    waited(runs, name, SECONDS, "paused")
+    runs.stop(name)  # a run that is held stops, too
+    assert waited(runs, name, SECONDS, "stopped").steps >= stopped.steps
+
+
+def test_a_paused_run_ends_with_the_weights_of_one_that_was_not(runs):
+    settings = {**LONG, "algorithm": {**LONG["algorithm"], "total_steps": 4_096}}
+    plain = runs.start(load_config(settings))
+    held = runs.start(load_config(settings))
+    waited(runs, held, SECONDS, "running", "finished")
+    runs.pause(held)
+    waited(runs, held, SECONDS, "paused", "finished")
+    runs.resume(held)
+    weights = []
+    for name in (plain, held):
+        assert waited(runs, name, SECONDS, "finished").status == "finished"
+        weights.append((runs.path(name) / "checkpoints" / "step_4096" / "tensors.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_the_end_of_who_started_it_is_not_the_end_of_a_run(runs):
+    """SIGKILL to the starter's whole process group: the run goes on, and somebody else can stop it."""
+    starter = (
+        "import json, sys, time; from pathlib import Path; from rlbridge.config import load_config; "
+        "from rlbridge.runs.manager import Runs; "
+        "print(Runs(Path(sys.argv[1])).start(load_config(json.loads(sys.argv[2]))), flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", starter, str(runs.folder), json.dumps(LONG)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        name = process.stdout.readline().strip()
+        before = waited(runs, name, SECONDS, "running")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+    assert before.status == "running"
+    runs.stop(name)
+    assert waited(runs, name, SECONDS, "stopped").steps >= before.steps
+
+
+def test_a_killed_run_is_called_so_and_goes_on(runs):
+    name = runs.start(load_config(LONG))
+    waited(runs, name, SECONDS, "running")
+    runs.kill(name)
+    assert waited(runs, name, SECONDS, "killed").status == "killed"
+    runs.resume(name)
+    assert waited(runs, name, SECONDS, "running").status == "running"
+    runs.kill(name)
+
+
+def test_a_run_that_cannot_start_says_why(runs):
+    broken = load_config({**LONG, "env": {"target": "grpc://127.0.0.1:1", "retry_for": 0}})
+    name = runs.start(broken)
+    failed = waited(runs, name, SECONDS, "failed")
+    assert "nothing answers at grpc://127.0.0.1:1" in failed.why
+    again = Runs(runs.folder)  # another one, later
+    assert again.standing(name).status == "failed"
+    assert "nothing answers" in again.standing(name).why
+    again.delete(name)
+    assert again.names() == []
+
+
+def test_renaming_and_deleting_leave_nothing_behind(runs):
+    settings = {**LONG, "algorithm": {**LONG["algorithm"], "total_steps": 256}}
+    name = runs.start(load_config(settings))
+    assert waited(runs, name, SECONDS, "finished").status == "finished"
+    assert runs.disk_use(name) > 1_000
+    runs.rename(name, "other")
+    assert runs.names() == ["other"]
+    assert runs.config("other").run.name == "other"
+    with pytest.raises(RunFolderError, match="taken|already"):
+        runs.rename("other", "other")
+    runs.delete("other")
+    assert runs.names() == []
+    assert [path.name for path in runs.folder.iterdir()] == [".launches"]
+    assert not list((runs.folder / ".launches").iterdir())
+
+
+@pytest.mark.parametrize("name", ["..", "../up", "/etc", "a/b", ".hidden", "", "x" * 101])
+def test_no_name_leads_out_of_the_folder(runs, name):
+    for act in (runs.standing, runs.delete, runs.stop, runs.pause, runs.kill, runs.resume, runs.config, runs.disk_use):
+        with pytest.raises(RunFolderError):
+            act(name)
+
+
+def test_a_link_out_of_the_folder_is_no_run(runs, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "config.yaml").write_text("{}")
+    Path(runs.folder / "link").symlink_to(outside)
+    with pytest.raises(RunFolderError):
+        runs.delete("link")
+    assert (outside / "config.yaml").exists()

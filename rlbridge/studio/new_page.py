@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import Request
-from nicegui import run, ui
+from nicegui import ui
 
 from rlbridge.config import ALGORITHMS, ConfigError, EnvConfig, RunConfig
 from rlbridge.runs.folder import RunFolderError
@@ -122,7 +123,7 @@ class _NewRun:
         self._found.clear()
         try:
             target = self._workshop.require_target(typed)
-            facts = await run.io_bound(probe, target)
+            facts = await asyncio.to_thread(probe, target)
         except (TargetRefused, ProbeFailed) as error:
             self._target.error = str(error)
             return False
@@ -158,7 +159,7 @@ class _NewRun:
             return
         self._serve_button.props("loading")
         try:
-            server = await run.io_bound(self._workshop.servers.ready, str(name), _SERVER_SECONDS)
+            server = await asyncio.to_thread(self._workshop.servers.ready, str(name), _SERVER_SECONDS)
         except REFUSALS as error:
             self._folder.error = str(error)
             return

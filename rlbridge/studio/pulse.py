@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-
-from nicegui import run
 
 from rlbridge.client.connect import describe
 from rlbridge.client.target import is_remote
@@ -35,7 +34,7 @@ class Pulse:
             return self._t("No news for {n} s.", n=int(silent)) if silent > 6 * _SILENCE else ""
         if time.monotonic() - self._looked > _BETWEEN_LOOKS:
             self._looked = time.monotonic()
-            self._found = await run.io_bound(_not_there, now.target)
+            self._found = await asyncio.to_thread(_not_there, now.target)
         if not self._found:
             return ""
         return self._t(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from fastapi import Request
-from nicegui import run, ui
+from nicegui import ui
 
 from rlbridge.client.target import is_remote
 from rlbridge.runs.folder import RunFolderError
@@ -33,7 +34,7 @@ def add_to(workshop: Workshop) -> None:
     async def run_page(request: Request, name: str) -> None:
         with frame(request, "Run {name}", name=name) as t:
             try:
-                now = await run.io_bound(workshop.runs.standing, name)
+                now = await asyncio.to_thread(workshop.runs.standing, name)
             except (RunFolderError, ValueError) as error:
                 ui.label(str(error)).props('role="alert"').classes("text-negative")
                 return
@@ -93,7 +94,7 @@ class _RunPage:
     async def refresh(self) -> None:
         """Show how things stand. Cheap where nothing has changed: ten pages may look at one run."""
         try:
-            now = await run.io_bound(self._workshop.runs.standing, self._name)
+            now = await asyncio.to_thread(self._workshop.runs.standing, self._name)
         except (RunFolderError, ValueError) as error:  # deleted, or renamed
             self._trouble.text = str(error)
             return
@@ -107,10 +108,10 @@ class _RunPage:
         if seen != self._seen:
             self._seen = seen
             await self._draw()
-            self._log_text.text = await run.io_bound(tail, self._path / "log.txt", _LOG_BYTES)
+            self._log_text.text = await asyncio.to_thread(tail, self._path / "log.txt", _LOG_BYTES)
 
     async def _draw(self) -> None:
-        rows = await run.io_bound(self._workshop.curves.read, self._path / "metrics.jsonl")
+        rows = await asyncio.to_thread(self._workshop.curves.read, self._path / "metrics.jsonl")
         t = self._t
         self._returns.show(
             {t("episodes, mean of 100"): series(rows, "rollout/ep_rew_mean")},

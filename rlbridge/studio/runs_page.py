@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import Request
-from nicegui import run, ui
+from nicegui import ui
 
 from rlbridge.runs.folder import RunFolderError
 from rlbridge.runs.standing import Standing
@@ -53,7 +54,7 @@ class _RunsTable:
         columns[-1][":format"] = "value => (value / 1048576).toFixed(1) + ' MiB'"
         self.table = ui.table(
             columns=columns,
-            rows=await run.io_bound(self._rows),
+            rows=await asyncio.to_thread(self._rows),
             row_key="name",
             selection="multiple",
             pagination={"rowsPerPage": 20, "sortBy": "updated", "descending": True},
@@ -94,7 +95,7 @@ class _RunsTable:
         return self._workshop.sizes.read(name, lambda: self._workshop.runs.disk_use(name))
 
     async def _refresh(self) -> None:
-        rows = await run.io_bound(self._rows)
+        rows = await asyncio.to_thread(self._rows)
         if rows != self.table.rows:
             self.table.rows = rows
         if self.table.selected:
@@ -116,7 +117,7 @@ class _RunsTable:
         lines = {}
         for name in names:
             file = self._workshop.runs.path(name) / "metrics.jsonl"
-            rows = await run.io_bound(self._workshop.curves.read, file)
+            rows = await asyncio.to_thread(self._workshop.curves.read, file)
             lines[name] = series(rows, "rollout/ep_rew_mean")
         self._chart.show(lines)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from fastapi import Request
-from nicegui import run, ui
+from nicegui import ui
 
 from rlbridge.config import ConfigError
 from rlbridge.runs.folder import RunFolderError
@@ -91,7 +92,7 @@ def heading(text: str) -> None:
 async def done(t: Words, act: Callable[..., Any], *arguments: Any, said: str | None = None) -> bool:
     """Do what may take a moment, off the page's own thread; says on the page how it went. Whether it went well."""
     try:
-        await run.io_bound(act, *arguments)
+        await asyncio.to_thread(act, *arguments)
     except REFUSALS as error:
         ui.notify(str(error), type="negative", multi_line=True, close_button=t("Close"), timeout=0)
         return False

@@ -1,5 +1,6 @@
 """Metrics of runs of any length, thinned for a chart."""
 
+import itertools
 import json
 
 from rlbridge.studio.curves import POINTS, Curve, series
@@ -48,7 +49,7 @@ def test_a_long_run_is_thinned_but_for_its_evaluations_and_its_latest_row(tmp_pa
     assert rows[-1]["step"] == (n - 1) * 32
     steps = [row["step"] for row in rows]
     assert steps == sorted(set(steps))
-    gaps = [b - a for a, b in zip(steps, steps[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(steps)]
     assert max(gaps) <= 4 * n * 32 // POINTS  # no part of the run is left out
     write(file, rows_of(range(n, n + 10)))
     assert curve.read()[-1]["step"] == (n + 9) * 32

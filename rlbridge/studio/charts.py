@@ -22,7 +22,7 @@ class LineChart:
     """
 
     def __init__(self, t: Words, label: str, height: int = 320) -> None:
-        self._label, self._shown = label, None
+        self._shown: list[tuple[Any, ...]] = []
         self.element = ui.echart(_options(t, label)).style(f"height:{height}px;width:100%")
         self.element.props(f'role="img" aria-label="{label}"')
 

@@ -29,6 +29,19 @@ async def studio_user(workshop: Workshop) -> AsyncIterator[User]:
         yield user
 
 
+def element(user: User, marker: str):
+    """The element with that mark."""
+    return next(iter(user.find(marker=marker).elements))
+
+
+def is_there(user: User, marker: str) -> bool:
+    """Whether one is on the page, and to be seen."""
+    try:
+        return bool(user.find(marker=marker).elements)
+    except AssertionError:
+        return False
+
+
 async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for what another process or a timer of the page brings about."""
     end = time.monotonic() + seconds

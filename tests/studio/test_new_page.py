@@ -9,11 +9,7 @@ from nicegui import ui
 from rlbridge.config import ALGORITHMS, ConfigError, RunConfig, load_config
 from rlbridge.studio.form import fields_of, problems_of
 from rlbridge.studio.workshop import TargetRefused
-from tests.studio.simulated import make_workshop, studio_user, until
-
-
-def element(user, marker):
-    return next(iter(user.find(marker=marker).elements))
+from tests.studio.simulated import element, make_workshop, studio_user, until
 
 
 def typed(user, marker, value):

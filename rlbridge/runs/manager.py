@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlbridge.config import RunConfig, dump_config, load_config
+from rlbridge.config import ConfigError, RunConfig, dump_config, load_config
 from rlbridge.runs.folder import RunFolder, RunFolderError
 from rlbridge.runs.lock import holder
 from rlbridge.runs.process import Detached, tail
@@ -37,6 +37,7 @@ class Runs:
         self._launches = self.folder / _LAUNCHES
         self._launches.mkdir(parents=True, exist_ok=True)
         self._started: dict[str, Detached] = {}
+        self._configs: dict[str, tuple[int, RunConfig]] = {}
 
     def names(self) -> list[str]:
         """All runs, also those that failed before they had a folder."""
@@ -59,26 +60,38 @@ class Runs:
         exit_code = None if process is None else process.exit_code
         starting = process is not None and exit_code is None
         if (path / "config.yaml").is_file():
-            now = standing(path)
+            try:
+                config: RunConfig | None = self.config(name)
+            except ConfigError:
+                config = None
+            now = standing(path, config)
             if starting and not now.alive:  # its process is there and does not hold the folder yet
                 return Standing(**{**now.__dict__, "status": "starting", "why": ""})
             return now
         if not starting and not self._draft(name).is_file():
             raise RunFolderError(f"there is no run called {name!r} in {self.folder}")
-        config = load_config(self._draft(name))
+        asked = self.config(name)
         return Standing(
             name,
             "starting" if starting else "failed",
-            total_steps=config.algorithm.total_steps,
-            target=config.env.target,
-            algorithm=config.algorithm.name,
+            total_steps=asked.algorithm.total_steps,
+            target=asked.env.target,
+            algorithm=asked.algorithm.name,
             why="" if starting else self.told(name).strip() or f"its process ended with exit code {exit_code}",
         )
 
     def config(self, name: str) -> RunConfig:
         """Its settings. Raises ConfigError where its file holds none."""
         file = self.path(name) / "config.yaml"
-        return load_config(file if file.is_file() else self._draft(name))
+        file = file if file.is_file() else self._draft(name)
+        try:
+            changed = file.stat().st_mtime_ns
+        except OSError:
+            raise RunFolderError(f"there is no run called {name!r} in {self.folder}") from None
+        known = self._configs.get(name)
+        if known is None or known[0] != changed:  # reading YAML takes longer than all the rest that is told of a run
+            known = self._configs[name] = (changed, load_config(file))
+        return known[1]
 
     def told(self, name: str) -> str:
         """What its process printed, as far as it was started from here; at the end of that, why it failed."""
@@ -215,6 +228,7 @@ class Runs:
 
     def _forget(self, name: str) -> None:
         self._started.pop(name, None)
+        self._configs.pop(name, None)
         self._draft(name).unlink(missing_ok=True)
         self._output(name).unlink(missing_ok=True)
 

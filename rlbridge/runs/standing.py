@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rlbridge.config import ConfigError, RunConfig, load_config
+from rlbridge.config import RunConfig
 from rlbridge.runs.folder import RunFolder
 
 Status = Literal["starting", "running", "paused", "stopping", "finished", "stopped", "failed", "killed"]
@@ -49,14 +49,13 @@ class Standing:
         return self.status in ("starting", "running", "paused", "stopping")
 
 
-def standing(path: Path) -> Standing:
-    """Of the run in the folder ``path``; a file that is torn or missing counts as not yet written."""
-    folder, held = RunFolder(path), RunFolder(path).held
-    state = _read(folder.state)
-    try:
-        config: RunConfig | None = load_config(folder.config)
-    except ConfigError:
-        config = None
+def standing(path: Path, config: RunConfig | None) -> Standing:
+    """Of the run in the folder ``path`` with that config, if it could be read.
+
+    A state that is torn or missing counts as not yet written.
+    """
+    folder = RunFolder(path)
+    held, state = folder.held, _read(folder.state)
     counts = {name: _number(state.get(name)) for name in ("steps", "total_steps", "episodes", "updated")}
     metrics = state.get("metrics")
     return Standing(

@@ -14,7 +14,8 @@ import pytest
 from tests.conftest import ROOT
 
 PAGES = {
-    "README.md": {"serve", "inspect", "train", "evaluate", "python"},
+    "README.md": {"serve", "inspect", "train", "evaluate", "python", "studio"},
+    "docs/studio.md": {"studio"},
     "docs/quickstart.md": {"serve", "inspect", "train", "evaluate", "python"},
     "docs/policies.md": {"train", "export", "evaluate", "python"},
     "docs/edge.md": {"serve", "train", "python"},
@@ -55,7 +56,7 @@ def test_the_page_does_what_it_says(page, tmp_path):
             elif language == "sh":
                 for line in filter(None, (line.split("#")[0].strip() for line in text.splitlines())):
                     words = shlex.split(located(line))
-                    if words[:2] == ["rlbridge", "serve"]:
+                    if words[1:2] in (["serve"], ["studio"]):  # they go on, and say where
                         servers.append(_serve(words, tmp_path, environment, ports))
                     elif words[0] != "pip":  # tests/test_base_install.py installs
                         _run(words, tmp_path, environment)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
 from fastapi import Request
 from nicegui import ui
 
 from rlbridge.config import ALGORITHMS, ConfigError, EnvConfig, RunConfig
 from rlbridge.runs.folder import RunFolderError
+from rlbridge.studio.environment_part import EnvironmentPart
 from rlbridge.studio.form import Tree
-from rlbridge.studio.probe import Facts, ProbeFailed, lines_of, probe
+from rlbridge.studio.probe import Facts
 from rlbridge.studio.settings_form import SettingsForm
-from rlbridge.studio.shell import REFUSALS, done, frame, heading
+from rlbridge.studio.shell import done, frame, heading
 from rlbridge.studio.words import Words
 from rlbridge.studio.workshop import TargetRefused, Workshop
-
-_SERVER_SECONDS = 60.0
 
 
 def add_to(workshop: Workshop) -> None:
@@ -45,46 +41,21 @@ def _begin_with(workshop: Workshop, t: Words, like: str, target: str) -> RunConf
 class _NewRun:
     def __init__(self, workshop: Workshop, t: Words, config: RunConfig) -> None:
         self._workshop, self._t, self._begin = workshop, t, config
-        self._facts: Facts | None = None
-        self._probed = ""
 
     def build(self) -> None:
-        self._build_environment()
         self._form = SettingsForm(self._t, self._begin, self._follow)
+        self._environment = EnvironmentPart(
+            self._workshop, self._t, self._begin.env.target, self._set_target, self._offer
+        )
+        self._environment.build()
         with ui.element("section").classes("studio-card q-my-md"):
             self._build_start()
         self._form.build()
 
-    def _build_environment(self) -> None:
-        t = self._t
-        with ui.element("section").classes("studio-card"):
-            heading(t("Environment"))
-            with ui.row().classes("items-start full-width"):
-                self._target = ui.input(
-                    t("Gymnasium id, or a server such as grpc://host:50051"),
-                    value=self._begin.env.target,
-                    autocomplete=self._workshop.local_targets(),
-                    on_change=self._target_changed,
-                ).classes("studio-wide")
-                self._target.without_auto_validation().mark("target")
-                self._target.props('outlined dense debounce=200 data-testid="target"')
-                self._target.on("keydown.enter", self._probe)
-                self._probe_button = ui.button(t("Probe"), icon="search", on_click=self._probe).mark("probe")
-            if self._workshop.servers.catalog:
-                with ui.row().classes("items-center full-width q-mt-sm"):
-                    self._folder = ui.select(
-                        list(self._workshop.servers.catalog), label=t("Or serve a simulator of this machine")
-                    ).classes("studio-wide")
-                    self._folder.without_auto_validation().mark("folder")
-                    self._folder.props('outlined dense data-testid="folder"')
-                    self._serve_button = ui.button(t("Serve and use it"), on_click=self._serve).props("outline")
-                    self._serve_button.mark("serve")
-            self._found = ui.element("div").classes("q-mt-sm").props('role="status" aria-live="polite"')
-
     def _build_start(self) -> None:
         t = self._t
         heading(t("Algorithm"))
-        with ui.row().classes("items-center full-width"):
+        with ui.row().classes("items-start full-width"):
             self._algorithm = ui.select(
                 {name: name.upper() for name in ALGORITHMS},
                 value=self._begin.algorithm.name,
@@ -99,15 +70,13 @@ class _NewRun:
 
     # ------------------------------------------------------------------------------------------------------- following
 
-    def _target_changed(self, event: Any) -> None:
-        self._target.error = None
-        if hasattr(self, "_form") and self._form.tree["env"]["target"] != event.value:
-            self._form.set("env.target", event.value)
+    def _set_target(self, target: str) -> None:
+        if self._form.tree["env"]["target"] != target:
+            self._form.set("env.target", target)
 
     def _follow(self, tree: Tree) -> None:
         """The settings have changed: what stands outside the form follows."""
-        if self._target.value != tree["env"]["target"]:
-            self._target.value = tree["env"]["target"]
+        self._environment.set_target(tree["env"]["target"])
         if self._algorithm.value != tree["algorithm"]["name"]:
             self._algorithm.value = tree["algorithm"]["name"]
         self._algorithm.error = None
@@ -116,58 +85,17 @@ class _NewRun:
         self._trouble.text = " ".join(whole) or (self._t("Wrong settings: {n}", n=n) if n else "")
         self._start_button.set_enabled(not n)
 
-    async def _probe(self) -> bool:
-        """Look at the environment; whether there is one."""
-        t, typed = self._t, str(self._target.value or "")
-        self._probe_button.props("loading")
-        self._found.clear()
-        try:
-            target = self._workshop.require_target(typed)
-            facts = await asyncio.to_thread(probe, target)
-        except (TargetRefused, ProbeFailed) as error:
-            self._target.error = str(error)
-            return False
-        finally:
-            self._probe_button.props(remove="loading")
-        self._facts, self._probed = facts, target
-        self._show(facts)
+    def _offer(self, facts: Facts) -> None:
+        """Leave the algorithms that can drive the actions."""
         self._algorithm.set_options({name: name.upper() for name in facts.algorithms})
         if facts.algorithms and self._form.algorithm not in facts.algorithms:
             self._algorithm.value = facts.algorithms[0]
-            ui.notify(t("{name} fits the actions", name=facts.algorithms[0].upper()))
-        return True
-
-    def _show(self, facts: Facts) -> None:
-        t = self._t
-        with self._found:
-            if not facts.algorithms:
-                ui.label(t("No algorithm here drives these actions: {space}", space=facts.action_space)).classes(
-                    "text-negative"
-                )
-            with ui.element("dl").classes("studio-facts"):
-                for name, value in lines_of(facts.told):
-                    with ui.element("dt"):
-                        ui.label(t(name))
-                    with ui.element("dd"):
-                        ui.label(value)
-
-    async def _serve(self) -> None:
-        """Start a server of one of this machine's simulators, and take it as the environment."""
-        t, name = self._t, self._folder.value
-        if not name:
-            self._folder.error = t("Choose one first.")
-            return
-        self._serve_button.props("loading")
-        try:
-            server = await asyncio.to_thread(self._workshop.servers.ready, str(name), _SERVER_SECONDS)
-        except REFUSALS as error:
-            self._folder.error = str(error)
-            return
-        finally:
-            self._serve_button.props(remove="loading")
-        self._folder.error = None
-        self._target.value = server.urls[0]
-        await self._probe()
+            ui.notify(self._t("{name} fits the actions", name=facts.algorithms[0].upper()))
+        if self._environment.shared:
+            self._form.set("env.num_envs", 1)
+            self._form.set("evaluation.every", 0)
+        if facts.max_envs is not None and self._form.tree["env"]["num_envs"] > facts.max_envs:
+            self._form.set("env.num_envs", facts.max_envs)
 
     async def _start(self) -> None:
         t = self._t
@@ -176,12 +104,12 @@ class _NewRun:
             config = self._form.config()
             self._workshop.require_harmless(config)
         except TargetRefused as error:
-            self._target.error = str(error)
+            self._environment.refuse(str(error))
             return
         except ConfigError as error:
             self._trouble.text = str(error)
             return
-        facts = self._facts if self._probed == config.env.target else None
+        facts = self._environment.facts
         if facts and config.algorithm.name not in facts.algorithms:
             self._algorithm.error = t("{name} cannot drive these actions", name=config.algorithm.name.upper())
             return

@@ -24,6 +24,7 @@ class Facts:
         observation_space, action_space: as Gymnasium writes them.
         algorithms: those that can drive its actions.
         name: what its server calls it; empty for a local one, or where there are several.
+        max_envs: how many may step in one session, where there is a limit.
         told: all that was found, by name, for people to read.
     """
 
@@ -31,6 +32,7 @@ class Facts:
     action_space: str
     algorithms: list[str]
     name: str = ""
+    max_envs: int | None = None
     told: dict[str, Any] = field(default_factory=dict)
 
 
@@ -48,7 +50,8 @@ def probe(target: str) -> Facts:
     actions = str(told["action_space"])
     offers = told.get("environments", [])
     name = str(offers[0]["name"]) if len(offers) == 1 else ""
-    return Facts(str(told["observation_space"]), actions, algorithms_for(actions.partition("(")[0]), name, told)
+    most = told["limits"]["max_envs"] if "limits" in told else None
+    return Facts(str(told["observation_space"]), actions, algorithms_for(actions.partition("(")[0]), name, most, told)
 
 
 def lines_of(told: dict[str, Any]) -> list[tuple[str, str]]:

@@ -71,9 +71,14 @@ class SettingsForm:
             self._load({**self.tree, "algorithm": {**ALGORITHMS[name]().model_dump(mode="json"), **kept}})
 
     def set(self, path: str, value: Any) -> None:
-        """Set one setting from elsewhere on the page."""
+        """Set one setting."""
         section, _, key = path.partition(".")
         self.tree[section][key] = value
+        if path in self._inputs:
+            self._following, was = True, self._following
+            if self._fields[path].meant(self._inputs[path].value) != value:
+                self._inputs[path].value = self._fields[path].shown(value)
+            self._following = was
         self._changed()
 
     def config(self) -> RunConfig:

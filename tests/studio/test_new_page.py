@@ -165,3 +165,28 @@ def test_a_clone_begins_with_the_settings_of_the_other_run(tmp_path):
             assert isinstance(element(user, "yaml"), ui.textarea)
 
     asyncio.run(scenario())
+
+
+def test_a_first_generation_server_is_served_on_and_probed(tmp_path):
+    workshop = make_workshop(tmp_path)
+
+    async def scenario():
+        async with studio_user(workshop) as user:
+            await user.open("/new")
+            typed(user, "legacy-url", "http://127.0.0.1:1/")
+            typed(user, "legacy-state", "0, 0, nothing")
+            typed(user, "legacy-actions", "2")
+            user.find(marker="legacy-serve").click()
+            await until(lambda: "nothing" in (element(user, "legacy-url").error or ""))
+            typed(user, "legacy-state", "0, 0, 0, 0")
+            user.find(marker="legacy-serve").click()
+            await until(lambda: element(user, "target").value.startswith("grpc://"), 60)
+            await user.should_see("Discrete(2)", retries=100)
+            assert element(user, "env.num_envs").value == "1"
+            assert element(user, "evaluation.every").value == "0"  # it would step the environment that is trained on
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        for server in workshop.servers.all():
+            workshop.servers.stop(server.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,8 +54,10 @@ def init(place: Place) -> None:
 
 def estop(place: Place) -> None:
     """Stop the plant: the safe action at once, in any mode that writes, until an operator clears it. Needs no token."""
+    from rlbridge.plants.operator import who
+
     with _desk(place) as desk:
-        desk.command("estop", getpass.getuser(), None)
+        desk.command("estop", who(), None)
         typer.echo(f"stopped; `rlbridge plant clear {place}` ends it")
 
 
@@ -83,12 +84,13 @@ def status(
     place: Place, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
     """What is in force, and the last line of the audit."""
+    from rlbridge.plants.audit_tail import AuditTail
     from rlbridge.plants.operator import audit_file
 
     with _desk(place) as desk:
         standing = asdict(desk.standing())
         standing["latched"] = sorted(standing["latched"])
-        last = _last_line(audit_file(place))
+        last = next(reversed(AuditTail(audit_file(place)).records()), None)
     if as_json:
         typer.echo(json.dumps({**standing, "last": last}))
         return
@@ -101,9 +103,11 @@ def status(
 
 
 def _signed(place: Path, token_file: Path | None, verb: str, **arguments: object) -> None:
+    from rlbridge.plants.operator import who
+
     with _desk(place) as desk:
         token = (token_file or desk.token_path).read_text()
-        desk.command(verb, getpass.getuser(), token, **arguments)
+        desk.command(verb, who(), token, **arguments)
         typer.echo(f"{verb}: done")
 
 
@@ -117,13 +121,3 @@ def _desk(place: Path) -> Iterator[OperatorFile]:
     except (NoOperator, OperatorRefused, OSError) as error:
         typer.echo(f"rlbridge: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from error
-
-
-def _last_line(path: Path) -> dict[str, object] | None:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - (1 << 16)))
-            line: dict[str, object] = json.loads(file.read().rpartition(b"\n")[0].rpartition(b"\n")[2])
-            return line
-    except (OSError, ValueError):
-        return None

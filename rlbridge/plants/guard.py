@@ -88,7 +88,7 @@ class Guard:
         self.standing = Standing()
         self.operator = OperatorFile(folder / gate.operator) if gate.operator else None
         path = gate.audit or ("audit.jsonl" if self.live or gate.operator else None)
-        self.journal = Journal(None if path is None else folder / path, self.live, self.rules, self._read_names, self.n)
+        self.journal = Journal(None if path is None else folder / path, self.live, self.rules, self.signals, self.n)
         self.started = False
         self._beat = 0
         self._advice: OrderedDict[int, Numbers] = OrderedDict()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rlbridge.plants.audit import AuditLog, first_free
 from rlbridge.plants.gate import Looks, Numbers, Reason, Rules, State
+from rlbridge.plants.plant import Signal
 from rlbridge.plants.rules import describe
 
 
@@ -21,15 +22,15 @@ class Journal:
         path: of the audit file, or None.
         exclusive: only this very file will do: the plant is one that exists once.
         rules: the gate's.
-        read: the names of what is read.
+        signals: the plant's; what is read of them, and within which limits, is noted for who looks on.
         n: plants.
 
     Attributes:
         by: who acts.
     """
 
-    def __init__(self, path: Path | None, exclusive: bool, rules: Rules, read: Sequence[str], n: int) -> None:
-        self._path, self._exclusive, self._rules, self._read, self._n = path, exclusive, rules, list(read), n
+    def __init__(self, path: Path | None, exclusive: bool, rules: Rules, signals: Sequence[Signal], n: int) -> None:
+        self._path, self._exclusive, self._rules, self._signals, self._n = path, exclusive, rules, signals, n
         self._log: AuditLog | None = None
         self.by = "local"
 
@@ -41,7 +42,9 @@ class Journal:
         """
         if self._log is None and self._path is not None:
             self._log = AuditLog(self._path) if self._exclusive else first_free(self._path)
-            self.note("open", by=self.by, num_envs=self._n, read=self._read, **describe(self._rules))
+            read = [signal.name for signal in self._signals if signal.role in ("observation", "monitor")]
+            ranges = {signal.name: [float(signal.low), float(signal.high), signal.unit] for signal in self._signals}
+            self.note("open", by=self.by, num_envs=self._n, read=read, ranges=ranges, **describe(self._rules))
 
     def close(self) -> None:
         """Let go of the file."""

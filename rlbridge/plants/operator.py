@@ -8,6 +8,7 @@ be forged, moved or repeated.
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import hmac
 import json
@@ -48,6 +49,7 @@ class Standing:
         confirmed: the number of the last advice that was confirmed.
         confirmations: how many there were.
         refused: lines that no operator signed.
+        unreadable: the file or its token cannot be read, which to a gate is an e-stop.
     """
 
     estop: str = ""
@@ -56,6 +58,7 @@ class Standing:
     confirmed: int | None = None
     confirmations: int = 0
     refused: int = 0
+    unreadable: bool = False
 
 
 class OperatorFile:
@@ -96,6 +99,7 @@ class OperatorFile:
                 self._standing,
                 estop=f"the operator's file cannot be read ({error}); make it with rlbridge plant init "
                 f"{self.path.parent}",
+                unreadable=True,
             )
         return self._standing
 
@@ -146,6 +150,14 @@ class OperatorFile:
         if len(token) < 16:
             raise OSError(f"the token in {self.token_path} has {len(token)} characters, 16 are the least")
         return token
+
+
+def who() -> str:
+    """This account's name, or its number where it has none: that must not keep anybody from an e-stop."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return f"account {os.getuid()}" if hasattr(os, "getuid") else "somebody"
 
 
 def operator_file(place: Path) -> OperatorFile:

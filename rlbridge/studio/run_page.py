@@ -55,7 +55,7 @@ class _RunPage:
     def build(self, now: Standing) -> None:
         t = self._t
         with ui.element("section").classes("studio-card"):
-            with ui.row().classes("items-center full-width"):
+            with ui.row().classes("studio-line full-width"):
                 self._status = ui.badge(t(now.status)).classes("text-body1 q-pa-sm").mark("status")
                 self._status.props('role="status" data-testid="status"')
                 self._what = ui.label(f"{now.algorithm.upper()} · {now.target}").classes("studio-quiet")

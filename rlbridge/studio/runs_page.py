@@ -35,7 +35,7 @@ class _RunsTable:
 
     async def build(self) -> None:
         t = self._t
-        with ui.row().classes("items-center full-width q-mb-sm"):
+        with ui.row().classes("studio-line full-width q-mb-sm"):
             search = ui.input(t("Search")).props('clearable dense outlined type="search"').mark("search")
             ui.space()
             ui.button(t("New run"), icon="add", on_click=lambda: ui.navigate.to("/new")).mark("new-run")
@@ -67,7 +67,7 @@ class _RunsTable:
             """<q-td :props="props">
             <a :href="'/run/' + encodeURIComponent(props.value)">{{ props.value }}</a></q-td>""",
         )
-        with ui.row().classes("q-my-sm items-center").props(f'role="toolbar" aria-label="{t("Selected runs")}"'):
+        with ui.row().classes("q-my-sm studio-line").props(f'role="toolbar" aria-label="{t("Selected runs")}"'):
             self._buttons = [
                 ui.button(t("Clone"), icon="content_copy", on_click=self._clone).mark("clone"),
                 ui.button(t("Rename"), icon="edit", on_click=self._rename).mark("rename"),

@@ -6,11 +6,14 @@ so that a studio that is started again finds it.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import signal
+import subprocess
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,7 +33,7 @@ class EnvServer:
     Attributes:
         name: of its entry here.
         environment: what it serves: a Gymnasium id or a folder with a serve.yaml.
-        pid, born: its process, and when that began [clock ticks since boot], since a number is used again.
+        pid, born: its process, and when that began as the system says it, since a number is used again.
         folder: with the serve.yaml, where there is one.
         urls: where it answers; empty while it starts.
         alive: whether its process is there.
@@ -64,21 +67,29 @@ class Servers:
     def start(self, environment: str) -> str:
         """Serve a registered Gymnasium id, or a folder of the catalog by its name; returns the server's name.
 
-        It listens on a free port of loopback, over gRPC and HTTP.
+        It listens on a free port of loopback, over gRPC and HTTP. What else may be named is for the caller to check
+        (:meth:`~rlbridge.studio.workshop.Workshop.require_target`).
         """
         folder = self.catalog.get(environment)
         base = re.sub(r"[^A-Za-z0-9._]+", "-", environment).strip("-.")[:60] or "server"
-        k = 1
-        while (self.folder / f"{base}-{k}.json").exists():
-            k += 1
-        name, output = f"{base}-{k}", self.folder / f"{base}-{k}.out"
+        name = self._claimed(base)
         what = str(folder) if folder else environment
         binds = ["--bind", "grpc://127.0.0.1:0", "--bind", "http://127.0.0.1:0"]
-        process = Detached(["serve", what, *binds], output)
+        process = Detached(["serve", what, *binds], self._output(name))
         self._started[name] = process
         facts = EnvServer(name, environment, process.pid, _born(process.pid), str(folder) if folder else None)
-        self._file(name).write_text(json.dumps(asdict(facts)), encoding="utf-8")
+        whole = self.folder / f"{name}.new"
+        whole.write_text(json.dumps(asdict(facts)), encoding="utf-8")
+        whole.replace(self._file(name))
         return name
+
+    def _claimed(self, base: str) -> str:
+        """A name that nobody has; its output's file is the claim."""
+        for k in itertools.count(1):
+            with suppress(FileExistsError):
+                self._output(f"{base}-{k}").touch(exist_ok=False)
+                return f"{base}-{k}"
+        raise AssertionError
 
     def ready(self, environment: str, seconds: float) -> EnvServer:
         """A server of that environment that answers: one that is there already, or a new one.
@@ -99,7 +110,11 @@ class Servers:
 
     def all(self) -> list[EnvServer]:
         """Every server, by name; also those whose process has ended."""
-        return [self.get(file.stem) for file in sorted(self.folder.glob("*.json"))]
+        found = []
+        for file in sorted(self.folder.glob("*.json")):
+            with suppress(ServerError):  # forgotten meanwhile, or a file that somebody has edited
+                found.append(self.get(file.name.removesuffix(".json")))
+        return found
 
     def get(self, name: str) -> EnvServer:
         """One server as it is now.
@@ -113,23 +128,39 @@ class Servers:
         except (OSError, ValueError, TypeError):
             raise ServerError(f"there is no server called {name!r}") from None
         process = self._started.get(name)
-        if process is not None:
-            process.exit_code  # noqa: B018  a child that has ended is seen off
-        output = tail(self.folder / f"{name}.out")
-        urls = tuple(re.findall(r"^serving (\S+)$", output, re.MULTILINE))
-        alive = bool(known.born) and _born(known.pid) == known.born
+        # A child's own end is known at once, and on every system; of others, only whether they are still there.
+        alive = process.exit_code is None if process else bool(known.born) and _born(known.pid) == known.born
+        # The addresses are near the beginning; a server that warns a lot has pushed them out of the end.
+        text, output = _head(self._output(name)), tail(self._output(name))
+        urls = tuple(dict.fromkeys(re.findall(r"^serving (\S+)$", f"{text}\n{output}", re.MULTILINE)))
         return EnvServer(**{**asdict(known), "urls": urls, "alive": alive, "output": output})
 
     def stop(self, name: str, seconds: float = 8.0) -> None:
-        """End it: requests under way finish; killed if it takes longer than that."""
+        """End it: requests under way finish; killed if it takes longer than that.
+
+        Raises:
+            ServerError: there is none of that name, or it cannot be ended.
+        """
         server = self.get(name)
-        if server.alive:
+        if not server.alive:
+            return
+        with suppress(ProcessLookupError):
             os.kill(server.pid, signal.SIGTERM)
-            end = time.monotonic() + seconds
-            while self.get(name).alive and time.monotonic() < end:
-                time.sleep(0.05)
-            if self.get(name).alive:
+            if os.name != "nt":
+                os.kill(server.pid, signal.SIGCONT)  # one that was halted could not make its plant safe
+        if not self._ended(name, seconds):
+            with suppress(ProcessLookupError):
                 os.kill(server.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+            if not self._ended(name, 2.0):
+                raise ServerError(f"{name} (process {server.pid}) does not end, not even when killed")
+
+    def _ended(self, name: str, within: float) -> bool:
+        end = time.monotonic() + within
+        while self.get(name).alive:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
 
     def forget(self, name: str) -> None:
         """Take one that has ended off the list.
@@ -141,7 +172,10 @@ class Servers:
             raise ServerError(f"{name} is running. Stop it first.")
         self._started.pop(name, None)
         self._file(name).unlink(missing_ok=True)
-        (self.folder / f"{name}.out").unlink(missing_ok=True)
+        self._output(name).unlink(missing_ok=True)
+
+    def _output(self, name: str) -> Path:
+        return self.folder / f"{name}.out"
 
     def _file(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
@@ -149,21 +183,36 @@ class Servers:
         return self.folder / f"{name}.json"
 
 
+def _head(path: Path, size: int = 65_536) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(size).decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def _born(pid: int) -> str:
     """When that process began; empty where there is none (or it has ended and nobody has looked)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return _alive_elsewhere(pid)
+        return _born_elsewhere(pid)
     return "" if fields[0] == "Z" else fields[19]
 
 
-def _alive_elsewhere(pid: int) -> str:
-    """Without /proc: whether there is such a process; when it began cannot be told."""
+def _born_elsewhere(pid: int) -> str:
+    """Without /proc, what ps says; on Windows nothing is known of a process that is no child of ours."""
     if Path("/proc/self/stat").exists() or os.name == "nt":
         return ""
     try:
-        os.kill(pid, 0)
-    except OSError:
+        said = subprocess.run(
+            ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return ""
-    return "there"
+    state, _, began = said.stdout.strip().partition(" ")
+    return "" if state.startswith("Z") else began.strip()

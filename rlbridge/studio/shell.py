@@ -38,6 +38,9 @@ body { background: #f6f7f9; color: #1b2430; }
 .studio-charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 420px), 1fr)); gap: 1rem; }
 .studio-log { max-height: 22rem; overflow: auto; margin: 0; font-size: .8rem; }
 .studio-h2 { font-size: 1.15rem; line-height: 1.4; font-weight: 600; margin: 0 0 .5rem; }
+.studio-h3 { font-size: 1.05rem; line-height: 1.4; font-weight: 600; margin: .3rem 0; overflow-wrap: anywhere; }
+.studio-h4 { font-size: .95rem; line-height: 1.4; font-weight: 600; margin: .3rem 0; overflow-wrap: anywhere; }
+.studio-line { align-items: center !important; }
 .studio-wide { flex: 1 1 260px; min-width: 0; }
 .studio-facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem 1rem; margin: 0; }
 .studio-facts dt { color: #4a5564; } .studio-facts dd { margin: 0; overflow-wrap: anywhere; }
@@ -83,9 +86,9 @@ def frame(request: Request, title: str, **values: str) -> Iterator[Words]:
     ui.run_javascript(f'document.documentElement.lang = "{language}"')
 
 
-def heading(text: str) -> None:
-    """The heading of a part of the page."""
-    with ui.element("h2").classes("studio-h2"):
+def heading(text: str, level: int = 2) -> None:
+    """A heading below the page's own."""
+    with ui.element(f"h{level}").classes(f"studio-h{level}"):
         ui.label(text)
 
 

@@ -115,9 +115,8 @@ class PlantPanel:
         async with self._looking:
             began = time.monotonic()
             now = await asyncio.to_thread(self._desk.look)
-            if now is not None:
-                self._now, self._looked_at = now, began
-                self._show(now, began)
+            self._now, self._looked_at = now, began
+            self._show(now, began)
 
     def _watch(self) -> None:
         """Whoever looks at old values must know; looking itself cannot say so while it hangs."""

@@ -338,9 +338,9 @@ def page(measured: Mapping[str, Any]) -> str:
         "rl-baselines3-zoo publishes), seeds and one thread on both sides; each training in a fresh process, the two "
         "sides in turn. Seconds are of training alone, without imports, construction, evaluation, checkpoints on the "
         "way and TensorBoard. Medians over the repeats, the lowest and the highest in brackets; a return is the mean "
-        f"of {EPISODES} deterministic episodes of a final policy. DQN's settings leave the final policy to chance on both "
-        "sides: one seed ends at 500, the next at 110, hence its nine pairs. On a shared machine absolute figures move by up to "
-        "twice: the ratios count.",
+        f"of {EPISODES} deterministic episodes of a final policy. DQN's settings leave the final policy to chance on "
+        "both sides: one seed ends at 500, the next at 110, hence its nine pairs. On a shared machine absolute figures "
+        "move by up to twice: the ratios count.",
         "",
         table([summary(name, entry["pairs"]) for name, entry in found]),
         "",

@@ -6,14 +6,17 @@ import json
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rlbridge.cli.failures import reported
+from rlbridge.cli.lines import lines
 
 if TYPE_CHECKING:
-    from rlbridge.play import Description, Evaluation
+    from rlbridge.learn import Run
+    from rlbridge.play import Description, Evaluation, OnnxPolicy
+    from rlbridge.play.stream import Tell
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,36 +42,41 @@ def evaluate(
         str, typer.Option(help="Of a run folder: last, best, or the step of a checkpoint that was kept.")
     ] = "last",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_stream: Annotated[
+        bool, typer.Option("--stream", help="Print a JSON object a line: each episode as it ends, one after the other.")
+    ] = False,
+    endless: Annotated[bool, typer.Option("--endless", help="With --stream: play until it is ended.")] = False,
+    frames: Annotated[
+        float, typer.Option(min=0, max=30, help="With --stream: at most so many pictures a second, JPEG in Base64.")
+    ] = 0.0,
 ) -> None:
     """Play deterministic episodes with a trained policy and report their returns.
+
+    With --stream it ends on SIGTERM (exit code 143), and when nobody reads what it prints any more.
 
     Examples:
 
       rlbridge evaluate runs/first --episodes 10 --gif first.gif
 
       rlbridge evaluate runs/first/policy.onnx --env grpc://127.0.0.1:50051 --json
+
+      rlbridge evaluate runs/first --stream --endless --frames 10
     """
+    if as_stream and (as_json or gif is not None):
+        raise typer.BadParameter("--stream does not go with --json or --gif")
+    if not as_stream and (endless or frames):
+        raise typer.BadParameter("--endless and --frames belong to --stream")
+    if as_stream:
+        with reported(), lines() as tell:
+            _stream(policy, env, None if endless else episodes, seed, checkpoint, frames, tell)
+        return
     if gif is not None and not Path(gif).absolute().parent.is_dir():
         raise typer.BadParameter(f"--gif: there is no folder {Path(gif).absolute().parent}")
-    if policy.endswith(".onnx"):
-        if checkpoint != "last":
-            raise typer.BadParameter("--checkpoint is for a run folder; a policy file holds one policy")
-        with reported():
-            result = _play_file(policy, env, episodes, seed, gif)
-    elif not Path(policy).exists():
-        raise typer.BadParameter(f"there is nothing at {policy}")
-    else:
-        with reported():
-            try:
-                from rlbridge.learn import load_run
-            except ModuleNotFoundError as error:
-                file = Path(policy) / "policy.onnx"
-                if not file.is_file():
-                    raise
-                raise ModuleNotFoundError(f"{error}; or without it: rlbridge evaluate {file}") from error
-
-            run = load_run(policy, int(checkpoint) if checkpoint.isdigit() else checkpoint)
-            result = run.evaluate(episodes, target=env, seed=seed, gif=gif)
+    with reported():
+        if _is_file(policy, checkpoint):
+            result = _evaluate_file(policy, env, episodes, seed, gif)
+        else:
+            result = _run(policy, checkpoint).evaluate(episodes, target=env, seed=seed, gif=gif)
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
     else:
@@ -78,20 +86,62 @@ def evaluate(
         )
 
 
-def _play_file(path: str, env: str | None, episodes: int, seed: int | None, gif: str | None) -> Evaluation:
-    from gymnasium.vector import AutoresetMode
+def _is_file(policy: str, checkpoint: str) -> bool:
+    """Whether it is a policy file, as opposed to a run folder that is there."""
+    if policy.endswith(".onnx"):
+        if checkpoint != "last":
+            raise typer.BadParameter("--checkpoint is for a run folder; a policy file holds one policy")
+        return True
+    if not Path(policy).exists():
+        raise typer.BadParameter(f"there is nothing at {policy}")
+    return False
 
-    from rlbridge.client import Unsupported, make, make_vec
-    from rlbridge.play import OnnxPolicy, evaluate, record, require_fit
+
+def _run(path: str, checkpoint: str) -> Run:
+    try:
+        from rlbridge.learn import load_run
+    except ModuleNotFoundError as error:
+        file = Path(path) / "policy.onnx"
+        if not file.is_file():
+            raise
+        raise ModuleNotFoundError(f"{error}; or without it: rlbridge evaluate {file}") from error
+    return load_run(path, int(checkpoint) if checkpoint.isdigit() else checkpoint)
+
+
+def _stream(
+    path: str, env: str | None, episodes: int | None, seed: int | None, checkpoint: str, frames: float, tell: Tell
+) -> None:
+    from rlbridge.client import make
+    from rlbridge.play import stream
+
+    if _is_file(path, checkpoint):
+        policy, target, kwargs, seed = _load_file(path, env, seed)
+        stream(policy, partial(make, target, **kwargs), seed, tell, episodes=episodes, frames=frames)
+    else:
+        _run(path, checkpoint).stream(tell, episodes=episodes, frames=frames, target=env, seed=seed)
+
+
+def _load_file(path: str, env: str | None, seed: int | None) -> tuple[OnnxPolicy, str, dict[str, Any], int]:
+    """The policy, the environment to play it in with its arguments, and the seed."""
+    from rlbridge.play import OnnxPolicy
 
     policy = OnnxPolicy.load(path)
     told = policy.description
     target = _own_target(told) if env is None else env
     kwargs = told.kwargs if target == told.target else {}
-    seed = told.evaluation.get("seed", 0) if seed is None else seed
+    return policy, target, kwargs, told.evaluation.get("seed", 0) if seed is None else seed
+
+
+def _evaluate_file(path: str, env: str | None, episodes: int, seed: int | None, gif: str | None) -> Evaluation:
+    from gymnasium.vector import AutoresetMode
+
+    from rlbridge.client import Unsupported, make, make_vec
+    from rlbridge.play import evaluate, record, require_fit
+
+    policy, target, kwargs, seed = _load_file(path, env, seed)
     if gif is not None:
         record(policy, partial(make, target, **kwargs), seed, gif)
-    rows = min(episodes, told.evaluation.get("num_envs", episodes))
+    rows = min(episodes, policy.description.evaluation.get("num_envs", episodes))
     try:
         envs = make_vec(target, rows, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs)
     except Unsupported:  # a server's native batch has one mode of its own

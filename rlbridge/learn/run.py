@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gymnasium import Env
 from gymnasium.spaces import Space, flatdim
 from pydantic import TypeAdapter
 
@@ -35,6 +36,7 @@ from rlbridge.play.evaluate import Evaluation, evaluate
 from rlbridge.play.fit import require_fit
 from rlbridge.play.gif import record
 from rlbridge.play.space_state import space_from_state
+from rlbridge.play.stream import Tell, stream
 from rlbridge.runs.folder import RunFolder
 
 _COMPLETE = "nothing_left"
@@ -73,16 +75,41 @@ class Run:
             SpacesDiffer: the policy is not for those environments.
             CannotRender: they give no pictures.
         """
-        config = self.config if target is None else load_config(self.config, [f"env.target={target}", "env.kwargs={}"])
-        seed = Seeds.from_run(config.run.seed).afterwards if seed is None else seed
+        config, make_one, seed = self._where(target, seed)
         if gif is not None:
-            record(self.policy, partial(make, config.env.target, **config.env.client_options()), seed, gif)
+            record(self.policy, make_one, seed, gif)
         envs = make_envs(config, min(episodes, config.evaluation.num_envs or config.env.num_envs))
         try:
             require_fit(self.policy, envs.single_observation_space, envs.single_action_space)
             return evaluate(self.policy, envs, episodes, seed)
         finally:
             close_envs(envs)
+
+    def stream(
+        self,
+        tell: Tell,
+        *,
+        episodes: int | None = None,
+        frames: float = 0.0,
+        target: str | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Play deterministic episodes one after the other, and tell each as it ends: :func:`rlbridge.play.stream`.
+
+        Args:
+            tell, episodes, frames: as there.
+            target, seed: as for :meth:`evaluate`.
+
+        Raises:
+            SpacesDiffer: the policy is not for that environment.
+        """
+        _, make_one, seed = self._where(target, seed)
+        stream(self.policy, make_one, seed, tell, episodes=episodes, frames=frames)
+
+    def _where(self, target: str | None, seed: int | None) -> tuple[RunConfig, partial[Env[Any, Any]], int]:
+        config = self.config if target is None else load_config(self.config, [f"env.target={target}", "env.kwargs={}"])
+        make_one = partial(make, config.env.target, **config.env.client_options())
+        return config, make_one, Seeds.from_run(config.run.seed).afterwards if seed is None else seed
 
 
 def train(

@@ -8,21 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import numpy as np
-from numpy.typing import NDArray
 
 from rlbridge.play.evaluate import Player
 from rlbridge.play.fit import require_fit
+from rlbridge.play.picture import frames_per_second, open_drawn, picture, require_pillow
 
 MAX_FRAMES = 200
 MAX_SIDE = 320
 """Pixels of the longer side; larger frames are scaled down."""
 MAX_STEPS = 10_000
 """An episode that does not end is left here."""
-
-
-class CannotRender(ValueError):
-    """The environment gives no pictures; names the modes it has."""
 
 
 def record(
@@ -52,58 +47,33 @@ def record(
         SpacesDiffer: the policy is not for this environment.
         ModuleNotFoundError: Pillow is missing; says how to install it.
     """
-    _require_pillow()
-    env = _open(make)
+    require_pillow()
+    env = open_drawn(make)
     try:
         require_fit(policy, env.observation_space, env.action_space)
         observation, _ = env.reset(seed=seed)
-        frames, every, total, steps, over = [_picture(env)], 1, 0.0, 0, False
+        frames, every, total, steps, over = [_frame(env)], 1, 0.0, 0, False
         while not over and steps < MAX_STEPS:
             check()
             observation, reward, terminated, truncated, _ = env.step(policy.act(observation, deterministic=True))
             total, steps, over = total + float(reward), steps + 1, bool(terminated or truncated)
             if steps % every == 0 or over:
-                frames.append(_picture(env))
+                frames.append(_frame(env))
             if len(frames) > MAX_FRAMES:
                 frames, every = frames[::2], every * 2
-        _write(frames, Path(file), every / _frames_per_second(env))
+        _write(frames, Path(file), every / frames_per_second(env))
         return total, steps
     finally:
         env.close()
 
 
-def _open(make: Callable[..., gymnasium.Env[Any, Any]]) -> gymnasium.Env[Any, Any]:
-    plain = make()
-    modes = [str(mode) for mode in (plain.metadata or {}).get("render_modes", [])]
-    plain.close()
-    if "rgb_array" not in modes:
-        raise CannotRender(
-            f"a GIF needs an environment that renders 'rgb_array'; this one renders: {', '.join(modes) or 'nothing'}."
-        )
-    try:
-        return make(render_mode="rgb_array")
-    except TypeError as error:
-        raise CannotRender(
-            f"the environment is made without a render_mode, so it gives no pictures: {error}"
-        ) from error
-
-
-def _picture(env: gymnasium.Env[Any, Any]) -> Any:
-    """The environment as it looks now, in 256 colours, no side longer than MAX_SIDE."""
+def _frame(env: gymnasium.Env[Any, Any]) -> Any:
+    """The environment as it looks now, in 256 colours."""
     from PIL import Image
 
-    try:
-        frame: NDArray[Any] = np.asarray(env.render())
-    except gymnasium.error.DependencyNotInstalled as error:
-        raise CannotRender(f"the environment cannot draw itself: {error}") from error
-    if frame.dtype != np.uint8 or frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] not in (3, 4)):
-        raise CannotRender(
-            f"render() gave {frame.dtype}{list(frame.shape)}; a picture is uint8, [height, width, 3 colours]."
-        )
-    picture = Image.fromarray(frame if frame.ndim == 2 else np.ascontiguousarray(frame[..., :3]))
-    # The finer filters and palettes take ten times as long, and a GIF shows little of them.
-    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BILINEAR)
-    return picture.quantize(method=Image.Quantize.FASTOCTREE) if picture.mode == "RGB" else picture
+    drawn = picture(env, MAX_SIDE)
+    # The finer palettes take ten times as long, and a GIF shows little of them.
+    return drawn.quantize(method=Image.Quantize.FASTOCTREE) if drawn.mode == "RGB" else drawn
 
 
 def _write(frames: list[Any], file: Path, seconds: float) -> None:
@@ -117,15 +87,3 @@ def _write(frames: list[Any], file: Path, seconds: float) -> None:
         os.replace(draft, file)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _frames_per_second(env: gymnasium.Env[Any, Any]) -> float:
-    stated = (env.metadata or {}).get("render_fps")
-    return float(stated) if isinstance(stated, (int, float)) and 1 <= stated <= 1000 else 30.0
-
-
-def _require_pillow() -> None:
-    try:
-        import PIL  # noqa: F401
-    except ImportError:
-        raise ModuleNotFoundError("a GIF needs Pillow: pip install 'rlbridge-toolkit[play]'", name="PIL") from None

@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from rlbridge.server.auth import Tokens
 from rlbridge.studio import models_page, new_page, run_page, runs_page, servers_page
 from rlbridge.studio.access import BindRefused, Guard, parse_bind
+from rlbridge.studio.files import add_files
 from rlbridge.studio.words import COOKIE, LANGUAGES
 from rlbridge.studio.workshop import Workshop
 
@@ -45,6 +46,7 @@ def make_app(workshop: Workshop) -> FastAPI:
             answer.set_cookie(COOKIE, code, max_age=31_536_000, samesite="strict")
         return answer
 
+    add_files(app, workshop)
     add_pages(workshop)
     ui.run_with(app, title="rlbridge studio", show_welcome_message=False, reconnect_timeout=10.0, tailwind=False)
     return app

@@ -15,7 +15,7 @@ from rlbridge.runs.standing import Standing
 from rlbridge.studio.charts import LineChart
 from rlbridge.studio.curves import series
 from rlbridge.studio.files import file_links
-from rlbridge.studio.player_view import PlayerView
+from rlbridge.studio.player_view import last_policy_view
 from rlbridge.studio.pulse import Pulse
 from rlbridge.studio.run_buttons import RunButtons
 from rlbridge.studio.shell import frame, heading
@@ -75,7 +75,7 @@ class _RunPage:
                 self._trips = self._chart(t("Round trip in ms"))
         with ui.element("section").classes("studio-card q-mb-md"):
             heading(t("The current policy, playing"))
-            PlayerView(self._workshop, t, str(self._path), episodes=1).build()
+            last_policy_view(self._workshop, t, self._name)
         with ui.element("div").classes("studio-columns"):
             with ui.element("section").classes("studio-card"):
                 heading(t("Log"))

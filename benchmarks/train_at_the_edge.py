@@ -5,7 +5,8 @@
 For each seed one training with ``env.placement=edge``, and before it one locally where a time is asked for (PPO's),
 each in a process of its own, with the run file of examples/runs; the server is another process, behind
 benchmarks/delay_proxy.py. Seconds are of training alone, without evaluation and checkpoints on the way. Returns are
-means over 100 deterministic episodes of the last policy. Full-length results go to benchmarks/results/edge.json and docs/edge-results.md.
+means over 100 deterministic episodes of the last policy. Full-length results go to benchmarks/results/edge.json and
+docs/edge-results.md.
 Ends with 1 if a wall time ratio or a return is not what it must be.
 """
 

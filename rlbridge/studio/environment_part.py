@@ -10,6 +10,7 @@ from nicegui import ui
 
 from rlbridge.studio.legacy import LegacyRefused, describe_legacy
 from rlbridge.studio.probe import Facts, ProbeFailed, lines_of, probe
+from rlbridge.studio.refusals import refusal
 from rlbridge.studio.shell import REFUSALS, heading
 from rlbridge.studio.words import Words
 from rlbridge.studio.workshop import TargetRefused, Workshop
@@ -97,9 +98,9 @@ class EnvironmentPart:
         if self._target.value != target:
             self._target.value = target
 
-    def refuse(self, why: str) -> None:
+    def refuse(self, why: Exception) -> None:
         """Say beside the target what is wrong with it."""
-        self._target.error = why
+        self._target.error = refusal(self._t, why)
 
     def _changed(self, event: Any) -> None:
         self._target.error = None
@@ -114,7 +115,7 @@ class EnvironmentPart:
         try:
             facts = await asyncio.to_thread(probe, self._workshop.require_target(typed))
         except (TargetRefused, ProbeFailed) as error:
-            self.refuse(str(error))
+            self.refuse(error)
             return
         finally:
             self._probe_button.props(remove="loading")
@@ -134,7 +135,7 @@ class EnvironmentPart:
                     with ui.element("dt"):
                         ui.label(t(name))
                     with ui.element("dd"):
-                        ui.label(value)
+                        ui.label(t(value) if name == "server" else value)
 
     async def _serve(self, field: Any, button: ui.button, name: str) -> None:
         """Start a server of that folder, unless there is one, and take it as the environment."""
@@ -145,7 +146,7 @@ class EnvironmentPart:
         try:
             server = await asyncio.to_thread(self._workshop.servers.ready, name, _SERVER_SECONDS)
         except REFUSALS as error:
-            field.error = str(error)
+            field.error = refusal(self._t, error)
             return
         finally:
             button.props(remove="loading")
@@ -160,7 +161,7 @@ class EnvironmentPart:
         try:
             name, place = describe_legacy(folder, *typed)
         except LegacyRefused as error:
-            self._url.error = str(error)
+            self._url.error = refusal(self._t, error)
             return
         self._workshop.servers.catalog[name] = place
         await self._serve(self._url, button, name)

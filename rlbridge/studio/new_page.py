@@ -10,8 +10,9 @@ from rlbridge.runs.folder import RunFolderError
 from rlbridge.studio.environment_part import EnvironmentPart
 from rlbridge.studio.form import Tree
 from rlbridge.studio.probe import Facts
+from rlbridge.studio.refusals import refusal
 from rlbridge.studio.settings_form import SettingsForm
-from rlbridge.studio.shell import done, frame, heading
+from rlbridge.studio.shell import done, frame, heading, say_refusal
 from rlbridge.studio.words import Words
 from rlbridge.studio.workshop import TargetRefused, Workshop
 
@@ -32,7 +33,7 @@ def _begin_with(workshop: Workshop, t: Words, like: str, target: str) -> RunConf
             config = workshop.runs.config(like)
             config = config.model_copy(update={"run": config.run.model_copy(update={"name": None, "overwrite": False})})
         except (RunFolderError, ConfigError) as error:
-            ui.notify(str(error), type="negative", timeout=0, close_button=t("Close"))
+            say_refusal(t, error)
     if target:
         config = config.model_copy(update={"env": EnvConfig(target=target, num_envs=config.env.num_envs)})
     return config
@@ -82,7 +83,8 @@ class _NewRun:
         self._algorithm.error = None
         n = sum(len(found) for found in self._form.problems.values())
         whole = self._form.problems.get("", []) + self._form.problems.get("env.target", [])
-        self._trouble.text = " ".join(whole) or (self._t("Wrong settings: {n}", n=n) if n else "")
+        said = " ".join(refusal(self._t, text) for text in whole)
+        self._trouble.text = said or (self._t("Wrong settings: {n}", n=n) if n else "")
         self._start_button.set_enabled(not n)
 
     def _offer(self, facts: Facts) -> None:
@@ -104,10 +106,10 @@ class _NewRun:
             config = self._form.config()
             self._workshop.require_harmless(config)
         except TargetRefused as error:
-            self._environment.refuse(str(error))
+            self._environment.refuse(error)
             return
         except ConfigError as error:
-            self._trouble.text = str(error)
+            self._trouble.text = refusal(t, error)
             return
         facts = self._environment.facts
         if facts and config.algorithm.name not in facts.algorithms:

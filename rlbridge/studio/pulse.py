@@ -8,6 +8,7 @@ import time
 from rlbridge.client.connect import describe
 from rlbridge.client.target import is_remote
 from rlbridge.runs.standing import Standing
+from rlbridge.studio.refusals import refusal
 from rlbridge.studio.words import Words
 from rlbridge.wire.errors import BridgeError
 
@@ -41,7 +42,7 @@ class Pulse:
             "No news for {n} s: the server of the environment does not answer. The run tries again until its "
             "env.retry_for is over. {why}",
             n=int(silent),
-            why=self._found,
+            why=refusal(self._t, self._found),
         )
 
 

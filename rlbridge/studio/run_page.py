@@ -17,6 +17,7 @@ from rlbridge.studio.curves import series
 from rlbridge.studio.files import file_links
 from rlbridge.studio.player_view import PlayerView
 from rlbridge.studio.pulse import Pulse
+from rlbridge.studio.refusals import refusal
 from rlbridge.studio.run_buttons import RunButtons
 from rlbridge.studio.shell import frame, heading
 from rlbridge.studio.words import Words
@@ -36,7 +37,7 @@ def add_to(workshop: Workshop) -> None:
             try:
                 now = await asyncio.to_thread(workshop.runs.standing, name)
             except (RunFolderError, ValueError) as error:
-                ui.label(str(error)).props('role="alert"').classes("text-negative")
+                ui.label(refusal(t, error)).props('role="alert"').classes("text-negative")
                 return
             page = _RunPage(workshop, t, name)
             page.build(now)
@@ -96,7 +97,7 @@ class _RunPage:
         try:
             now = await asyncio.to_thread(self._workshop.runs.standing, self._name)
         except (RunFolderError, ValueError) as error:  # deleted, or renamed
-            self._trouble.text = str(error)
+            self._trouble.text = refusal(self._t, error)
             return
         self._buttons.show(now)
         self._status.text = self._t(now.status)

@@ -10,6 +10,7 @@ from nicegui import ui
 
 from rlbridge.config import ALGORITHMS, ConfigError, RunConfig, dump_config, load_config, parse_config
 from rlbridge.studio.form import Field, Tree, fields_of, problems_of
+from rlbridge.studio.refusals import refusal
 from rlbridge.studio.shell import heading
 from rlbridge.studio.words import Words
 
@@ -154,7 +155,7 @@ class SettingsForm:
         self.problems = problems_of(self.tree, set(self._fields))
         for path, element in self._inputs.items():
             if self._fields[path].kind != "truth":
-                element.error = "\n".join(self.problems.get(path, [])) or None
+                element.error = "\n".join(refusal(self._t, text) for text in self.problems.get(path, [])) or None
         if not self.problems:
             self._show_yaml(dump_config(self.config()))
         self._on_change(self.tree)
@@ -170,7 +171,7 @@ class SettingsForm:
         try:
             config = parse_config(event.value or "", self._t("the run file"))
         except ConfigError as error:
-            self._yaml.error = str(error)
+            self._yaml.error = refusal(self._t, error)
             return
         self._yaml.error = None
         self._load(config.model_dump(mode="json"), typed=event.value)

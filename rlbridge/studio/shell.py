@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from nicegui import ui
 
 from rlbridge.config import ConfigError
 from rlbridge.runs.folder import RunFolderError
+from rlbridge.studio.refusals import refusal
 from rlbridge.studio.servers import ServerError
 from rlbridge.studio.words import COOKIE, LANGUAGES, Words, preferred, words_of
 from rlbridge.studio.workshop import TargetRefused
@@ -29,9 +31,12 @@ body { background: #f6f7f9; color: #1b2430; }
 .studio-mono, .studio-mono textarea { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .85rem; }
 .studio-columns { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 1rem; }
 @media (max-width: 900px) { .studio-columns { grid-template-columns: minmax(0, 1fr); } }
-.studio-fields { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: .9rem 1rem; }
-.studio-fields .q-field__bottom { position: static; transform: none; line-height: 1.25; padding-top: 4px; }
-.studio-fields .q-field--with-bottom { padding-bottom: 0; }
+.studio-fields { display: grid; width: 100%; gap: .9rem 1rem; }
+.studio-fields { grid-template-columns: repeat(auto-fill, minmax(min(100%, 250px), 1fr)); }
+.studio-main .q-field__bottom { position: static; transform: none; line-height: 1.25; padding-top: 4px; }
+.q-field__messages { line-height: 1.35; } .nicegui-row.items-center { align-items: center; }
+.studio-fields > .q-btn { align-self: start; }
+.studio-main .q-field--with-bottom { padding-bottom: 0; }
 .studio-hint { font-size: 12px; color: #4a5564; padding: 0 12px; }
 .q-field__bottom { color: #4a5564; } .q-field--error .q-field__bottom { color: #b3261e; }
 .studio-h1 { font-size: 1.5rem; line-height: 1.3; font-weight: 600; margin: 0 0 .8rem; overflow-wrap: anywhere; }
@@ -59,6 +64,10 @@ def frame(request: Request, title: str, **values: str) -> Iterator[Words]:
     language = language_of(request)
     t = words_of(language)
     said = t(title, **values)
+    # NiceGUI has one language a page; we have one a browser. It is that of its own texts, Quasar's, and <html lang>.
+    client = ui.context.client
+    client.page = copy.copy(client.page)
+    client.page.language = "zh-CN" if language == "zh" else "en-US"
     ui.page_title(f"{said} · rlbridge studio")
     ui.colors(primary="#1f5a96", positive="#1d7a46", negative="#b3261e", warning="#8a5a00")
     ui.add_css(_STYLE)
@@ -80,7 +89,6 @@ def frame(request: Request, title: str, **values: str) -> Iterator[Words]:
         with ui.element("h1").classes("studio-h1"):
             ui.label(said)
         yield t
-    ui.run_javascript(f'document.documentElement.lang = "{language}"')
 
 
 def heading(text: str) -> None:
@@ -89,12 +97,18 @@ def heading(text: str) -> None:
         ui.label(text)
 
 
+def say_refusal(t: Words, error: Exception) -> None:
+    """Say on the page what was refused, until somebody closes it."""
+    close = {"label": t("Close"), "color": "white"}  # Quasar's own is the primary colour, unreadable on red
+    ui.notify(refusal(t, error), type="negative", multi_line=True, timeout=0, actions=[close])
+
+
 async def done(t: Words, act: Callable[..., Any], *arguments: Any, said: str | None = None) -> bool:
     """Do what may take a moment, off the page's own thread; says on the page how it went. Whether it went well."""
     try:
         await asyncio.to_thread(act, *arguments)
     except REFUSALS as error:
-        ui.notify(str(error), type="negative", multi_line=True, close_button=t("Close"), timeout=0)
+        say_refusal(t, error)
         return False
     if said is not None:
         ui.notify(said, type="positive")

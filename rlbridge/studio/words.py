@@ -15,7 +15,7 @@ Words = Callable[..., str]
 
 def words_of(language: str) -> Words:
     """``t("{n} steps", n=3)`` in that language; an unknown one is English."""
-    there = _translations(language)
+    there = translations(language)
 
     def t(text: str, **values: Any) -> str:
         said = there.get(text, text)
@@ -25,7 +25,8 @@ def words_of(language: str) -> Words:
 
 
 @functools.cache
-def _translations(language: str) -> dict[str, str]:
+def translations(language: str) -> dict[str, str]:
+    """The texts of a language by the English ones; none for English itself."""
     file = Path(__file__).with_name(f"{language}.json")
     if language not in LANGUAGES or not file.is_file():
         return {}

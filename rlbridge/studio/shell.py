@@ -33,9 +33,10 @@ body { background: #f6f7f9; color: #1b2430; }
 @media (max-width: 900px) { .studio-columns { grid-template-columns: minmax(0, 1fr); } }
 .studio-fields { display: grid; width: 100%; gap: .9rem 1rem; }
 .studio-fields { grid-template-columns: repeat(auto-fill, minmax(min(100%, 250px), 1fr)); }
-.studio-fields .q-field__bottom { position: static; transform: none; line-height: 1.25; padding-top: 4px; }
+.studio-main .q-field__bottom { position: static; transform: none; line-height: 1.25; padding-top: 4px; }
 .q-field__messages { line-height: 1.35; } .nicegui-row.items-center { align-items: center; }
-.studio-fields .q-field--with-bottom { padding-bottom: 0; }
+.studio-fields > .q-btn { align-self: start; }
+.studio-main .q-field--with-bottom { padding-bottom: 0; }
 .studio-hint { font-size: 12px; color: #4a5564; padding: 0 12px; }
 .q-field__bottom { color: #4a5564; } .q-field--error .q-field__bottom { color: #b3261e; }
 .studio-h1 { font-size: 1.5rem; line-height: 1.3; font-weight: 600; margin: 0 0 .8rem; overflow-wrap: anywhere; }

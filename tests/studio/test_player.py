@@ -12,7 +12,6 @@ import time
 import pytest
 from PIL import Image
 
-from rlbridge.studio import player
 from rlbridge.studio.player import Player, stream_arguments
 from rlbridge.studio.policies import evaluate_arguments, policies_of, runs_with_policies
 from tests.conftest import ROOT
@@ -84,7 +83,7 @@ def test_pictures_come_and_only_the_latest_is_kept(play):
 
 
 def test_it_goes_on_until_it_is_stopped_and_keeps_only_the_latest_episodes(play, monkeypatch):
-    monkeypatch.setattr(player, "KEPT", 20)
+    monkeypatch.setattr(sys.modules[Player.__module__], "KEPT", 20)
     player = play(episodes=None)
     now = looked(player, lambda now: now.count > 25)
     assert len(now.episodes) == 20

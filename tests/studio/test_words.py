@@ -13,6 +13,8 @@ import rlbridge.cli.inspect
 import rlbridge.studio
 from rlbridge.config import ALGORITHMS
 from rlbridge.runs.standing import Status
+from rlbridge.plants.settings import MODES
+from rlbridge.studio import player
 from rlbridge.studio.form import fields_of
 from rlbridge.studio.refusals import SENTENCES
 from rlbridge.studio.shell import PAGES
@@ -150,6 +152,13 @@ KNOWN = {
     ("settings_form.py", "field.help"): [],  # the config's, which have a test of their own
     ("environment_part.py", "name"): facts(),
     ("environment_part.py", "value"): [],
+    ("plant_panel.py", "now.mode"): list(MODES),
+    ("plant_panel.py", "mode"): list(MODES),
+    ("plant_panel.py", "verb"): ["clear", "confirm", "estop", "mode"],
+    # What a gate says of an action; docs/plants.md has the table.
+    ("plant_words.py", "why"): "hold interlock limit ramp rate readback refused trip unwritten".split(),
+    ("player_view.py", "now.status"): list(typing.get_args(player.Status)),
+    ("server_card.py", "status"): ["starting", "answers", "does not answer", "ended", "did not start"],
     ("refusals.py", "sentence"): [],  # SENTENCES, which have a test of their own
     ("refusals.py", "values['status']"): list(typing.get_args(Status)),
 }

@@ -173,18 +173,22 @@ def survive(walk: Walk, studio: Studio, runs: Runs, name: str) -> Studio:
 def try_out(walk: Walk, studio: Studio, name: str) -> None:
     """Play the policy, and export it."""
     walk.open(studio.url, f"/models?run={name}")
-    walk.by("episodes-wanted").fill("3")
     walk.press("Play")
     walk.page.wait_for_function("() => document.querySelector('[data-testid=frame]')?.src?.startsWith('data:image')")
+    walk.picture("models")
+    walk.page.locator('[data-testid="stop-playing"]').first.click()
+    walk.by("pictures").click()
+    walk.by("episodes-wanted").fill("3")
+    walk.page.wait_for_function("() => !document.querySelector('[data-testid=play]').disabled")
+    walk.press("Play")
+    count = walk.t("{count} episodes: return {mean} ± {deviation}").partition("{mean}")[0].format(count=3)
     walk.page.wait_for_function(
-        "() => document.querySelector('[data-testid=player-figures]')?.innerText.startsWith('3')"
-        " || document.querySelector('[data-testid=player-figures]')?.innerText.includes('3 ')"
+        "said => document.querySelector('[data-testid=player-figures]')?.innerText.startsWith(said)", arg=count
     )
     walk.by("export").click()
     with walk.page.expect_download() as download:
         walk.by("download-policy-onnx").click()
     assert Path(download.value.path()).stat().st_size > 1_000
-    walk.picture("models")
 
 
 def compare(walk: Walk, studio: Studio, name: str) -> None:

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint learn traps fuzz fuzz-wire chaos bench stubs clean
+.PHONY: help demo test lint learn traps fuzz fuzz-wire chaos bench bench-studio studio-pictures stubs clean
 
 help:
 	@echo "make demo    serve the factory line over gRPC, train PPO on it, compare with the best fixed rule (2 minutes)"
@@ -16,6 +16,7 @@ help:
 	@echo "make fuzz-wire  coverage-guided fuzzing of the readers of bytes: 5 minutes; needs Atheris (Linux)"
 	@echo "make chaos   cuts, kills, hangs and leaks at full size: a quarter of an hour"
 	@echo "make bench   the benchmarks"
+	@echo "make studio-pictures  walk through the studio in Chromium, in both languages, and take its pictures: 5 minutes"
 	@echo "make stubs   regenerate the protobuf stubs"
 
 $(BIN)/python:
@@ -74,6 +75,17 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/sessions_in_flight.py
 	$(BIN)/python benchmarks/against_sb3.py
 	$(BIN)/python benchmarks/plant_batches.py
+
+# Needs a Chromium on the PATH (Debian: apt-get install chromium). --help of either says what is looked for.
+studio-pictures: $(VENV)/.browser
+	$(BIN)/python scripts/walk_studio.py --pictures docs/studio
+
+bench-studio: $(VENV)/.browser
+	$(BIN)/python benchmarks/studio.py
+
+$(VENV)/.browser: $(VENV)/.dev
+	@$(PIP) install -c constraints.txt playwright
+	@touch $@
 
 stubs:
 	scripts/make_stubs.sh

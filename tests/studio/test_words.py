@@ -12,8 +12,8 @@ import pytest
 import rlbridge.cli.inspect
 import rlbridge.studio
 from rlbridge.config import ALGORITHMS
-from rlbridge.runs.standing import Status
 from rlbridge.plants.settings import MODES
+from rlbridge.runs.standing import Status
 from rlbridge.studio import player
 from rlbridge.studio.form import fields_of
 from rlbridge.studio.refusals import SENTENCES
@@ -156,7 +156,9 @@ KNOWN = {
     ("plant_panel.py", "mode"): list(MODES),
     ("plant_panel.py", "verb"): ["clear", "confirm", "estop", "mode"],
     # What a gate says of an action; docs/plants.md has the table.
-    ("plant_words.py", "why"): "hold interlock limit ramp rate readback refused trip unwritten".split(),
+    ("plant_words.py", "why"): [
+        *("hold", "interlock", "limit", "ramp", "rate", "readback", "refused", "trip", "unwritten"),
+    ],
     ("player_view.py", "now.status"): list(typing.get_args(player.Status)),
     ("server_card.py", "status"): ["starting", "answers", "does not answer", "ended", "did not start"],
     ("refusals.py", "sentence"): [],  # SENTENCES, which have a test of their own

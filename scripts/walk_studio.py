@@ -3,7 +3,8 @@
     python scripts/walk_studio.py [--pictures docs/studio] [--languages en zh]
 
 Serves the factory line, probes it, starts a training, watches the curve grow, holds it, lets it go on, stops it, takes
-it up again, trains on, plays the policy, exports it, kills the studio and finds the run again, and stops the server.
+it up again, trains on, plays the policy, exports it, kills the studio and finds the run again, serves a plant and
+presses its e-stop.
 Fails where something is not there within its time, where a page asks another host for anything, where the browser
 reports an error, or where a page is wider than the window. Needs Playwright (pip install playwright) and a Chromium on
 the PATH; says so with exit code 77 where they are missing.
@@ -21,11 +22,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import rlbridge
+from rlbridge.plants.operator import OperatorFile
 from rlbridge.runs.manager import Runs, waited
 from rlbridge.studio.servers import Servers
 from rlbridge.studio.words import words_of
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from tests.studio.served import put_plant  # noqa: E402  the plant that the tests stop, too
+
 MISSING = 77
 SECONDS = 60
 WIDE, NARROW = 1280, 390
@@ -34,8 +42,9 @@ WIDE, NARROW = 1280, 390
 class Studio:
     """``rlbridge studio`` in a process of its own."""
 
-    def __init__(self, runs: Path) -> None:
-        places = ["--runs", str(runs), "--env-servers", str(ROOT / "env_servers")]
+    def __init__(self, runs: Path, env_servers: Path) -> None:
+        self.env_servers = env_servers
+        places = ["--runs", str(runs), "--env-servers", str(env_servers)]
         command = [sys.executable, "-m", "rlbridge", "studio", "--bind", "http://127.0.0.1:0", *places]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert self._process.stdout is not None
@@ -156,7 +165,7 @@ def survive(walk: Walk, studio: Studio, runs: Runs, name: str) -> Studio:
     before = runs.standing(name).steps
     studio.end(signal.SIGKILL)
     walk.wrong = [said for said in walk.wrong if "ERR_CONNECTION" not in said]
-    studio = Studio(runs.folder)
+    studio = Studio(runs.folder, studio.env_servers)
     waited_for_steps(walk, runs, name, min(before + 1_000, 30_000))
     walk.open(studio.url, f"/run/{name}")
     if runs.standing(name).alive:
@@ -198,11 +207,28 @@ def compare(walk: Walk, studio: Studio, name: str) -> None:
     walk.picture("runs")
 
 
-def serve(walk: Walk, studio: Studio) -> None:
+def stop_a_plant(walk: Walk, studio: Studio) -> None:
+    """Serve a plant, watch it, press its e-stop; then stop its server."""
     walk.open(studio.url, "/servers")
-    walk.page.get_by_text("factory_line").first.wait_for()
-    walk.page.get_by_text("grpc://127.0.0.1").first.wait_for()
+    walk.by("serve-what").fill("tank")
+    walk.by("start-server").click()
+    servers = Servers(studio.env_servers.parent / "runs" / ".servers")
+    urls: list[str] = []
+    for _ in range(SECONDS * 10):
+        urls = [url for server in servers.all() if server.environment == "tank" for url in server.urls]
+        if urls:
+            break
+        walk.page.wait_for_timeout(100)
+    env = rlbridge.make(urls[0])
+    env.reset()
+    env.step(np.array([0.75], np.float32))
+    walk.page.get_by_text("0.75").first.wait_for()
+    walk.by("estop").click()
+    walk.page.get_by_text(walk.t("E-stop in force").split("{")[0].strip(" :：,，")).first.wait_for()
     walk.picture("servers")
+    env.close()
+    operator = OperatorFile(studio.env_servers / "tank" / "operator.jsonl")
+    operator.command("clear", "walk", operator.token_path.read_text())
 
 
 def main() -> int:
@@ -224,7 +250,10 @@ def main() -> int:
         pictures.mkdir(parents=True, exist_ok=True)
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         runs = Runs(Path(folder) / "runs")
-        studio = Studio(runs.folder)
+        env_servers = Path(folder) / "env_servers"
+        shutil.copytree(ROOT / "env_servers" / "factory_line", env_servers / "factory_line")
+        OperatorFile(put_plant(env_servers) / "operator.jsonl").create()
+        studio = Studio(runs.folder, env_servers)
         try:
             for language in arguments.languages:
                 walk = Walk(browser, language, pictures)
@@ -233,7 +262,7 @@ def main() -> int:
                 studio = survive(walk, studio, runs, name)
                 try_out(walk, studio, name)
                 compare(walk, studio, name)
-                serve(walk, studio)
+                stop_a_plant(walk, studio)
                 walk.close()
                 print(f"{language}: {'all is well' if not walk.wrong else walk.wrong}", flush=True)
                 if walk.wrong:

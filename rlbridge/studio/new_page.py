@@ -12,7 +12,7 @@ from rlbridge.studio.form import Tree
 from rlbridge.studio.probe import Facts
 from rlbridge.studio.refusals import refusal
 from rlbridge.studio.settings_form import SettingsForm
-from rlbridge.studio.shell import done, frame, heading, say_refusal
+from rlbridge.studio.shell import done, frame, heading, say_refusal, tell
 from rlbridge.studio.words import Words
 from rlbridge.studio.workshop import TargetRefused, Workshop
 
@@ -92,7 +92,7 @@ class _NewRun:
         self._algorithm.set_options({name: name.upper() for name in facts.algorithms})
         if facts.algorithms and self._form.algorithm not in facts.algorithms:
             self._algorithm.value = facts.algorithms[0]
-            ui.notify(self._t("{name} fits the actions", name=facts.algorithms[0].upper()))
+            tell(self._t("{name} fits the actions", name=facts.algorithms[0].upper()))
         if self._environment.shared:
             self._form.set("env.num_envs", 1)
             self._form.set("evaluation.every", 0)

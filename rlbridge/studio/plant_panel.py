@@ -14,7 +14,7 @@ from rlbridge.studio.estop import EstopButton
 from rlbridge.studio.plant_desk import PlantDesk
 from rlbridge.studio.plant_now import Advice, PlantNow
 from rlbridge.studio.plant_words import advice_text, columns, interlock_text, line, row
-from rlbridge.studio.shell import heading
+from rlbridge.studio.shell import heading, tell
 from rlbridge.studio.words import Words
 
 _SECONDS = 1.0
@@ -82,7 +82,7 @@ class PlantPanel:
             self._refused(str(error))
             return
         self._refused(None)
-        ui.notify(self._t("Signed and written: {verb}", verb=self._t(verb)), type="positive")
+        tell(self._t("Signed and written: {verb}", verb=self._t(verb)), type="positive")
         await self.refresh()
 
     def _refused(self, problem: str | None) -> None:

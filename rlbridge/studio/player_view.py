@@ -11,7 +11,7 @@ from nicegui import ui
 
 from rlbridge.studio.player import Performance, Player, stream_arguments
 from rlbridge.studio.policies import evaluate_arguments
-from rlbridge.studio.shell import REFUSALS
+from rlbridge.studio.shell import REFUSALS, tell
 from rlbridge.studio.words import Words
 from rlbridge.studio.workshop import Workshop
 
@@ -163,7 +163,7 @@ def last_policy_view(workshop: Workshop, t: Words, name: str) -> PlayerView:
         try:
             what = await asyncio.to_thread(evaluate_arguments, workshop.runs, name, "last")
         except REFUSALS as error:
-            ui.notify(str(error), type="negative")
+            tell(str(error), type="negative")
             return None
         return [*what, *stream_arguments(episodes=1, frames=FRAMES)]
 

@@ -12,7 +12,7 @@ from nicegui import ui
 from rlbridge.runs.folder import RunFolder
 from rlbridge.studio.files import version
 from rlbridge.studio.policies import FILE
-from rlbridge.studio.shell import REFUSALS, heading
+from rlbridge.studio.shell import REFUSALS, heading, tell
 from rlbridge.studio.words import Words
 from rlbridge.studio.workshop import Workshop, ask
 
@@ -105,9 +105,9 @@ class PolicyFiles:
             said = errors.rpartition("rlbridge: ")[2].strip()[-2_000:] or self._t(
                 "It ended with code {code}", code=code
             )
-            ui.notify(said, type="negative", multi_line=True, close_button=self._t("Close"), timeout=0)
+            tell(said, type="negative", multi_line=True, close_button=self._t("Close"), timeout=0)
         else:
-            ui.notify(done, type="positive")
+            tell(done, type="positive")
         await self.show()
 
 

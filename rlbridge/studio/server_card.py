@@ -9,7 +9,7 @@ from nicegui import ui
 
 from rlbridge.studio.health import Health
 from rlbridge.studio.servers import EnvServer
-from rlbridge.studio.shell import heading
+from rlbridge.studio.shell import heading, tell
 from rlbridge.studio.words import Words
 
 _COLOURS = {"answers": "#1d7a46", "does not answer": "#b3261e", "did not start": "#b3261e", "starting": "#8a5a00"}
@@ -98,7 +98,7 @@ class ServerCard:
 
     def _copy(self, url: str) -> None:
         ui.clipboard.write(url)
-        ui.notify(self._t("Copied"))
+        tell(self._t("Copied"))
 
 
 def status_of(server: EnvServer, health: Health | None) -> str:

@@ -15,7 +15,7 @@ from rlbridge.studio.plant_files import PlantEntry, Unreadable, plants_in
 from rlbridge.studio.plant_panel import PlantPanel
 from rlbridge.studio.server_card import ServerCard
 from rlbridge.studio.servers import EnvServer, ServerError
-from rlbridge.studio.shell import confirmed, done, frame, heading
+from rlbridge.studio.shell import confirmed, done, frame, heading, tell
 from rlbridge.studio.words import Words
 from rlbridge.studio.workshop import REMOTE, TargetRefused, Workshop
 
@@ -89,7 +89,7 @@ class _ServerList:
         t = self._t
         question = t("Stop {name}? Its sessions are closed; a plant goes to its safe action.", name=name)
         if await confirmed(t, question, t("Stop")):
-            ui.notify(t("Stopping {name} …", name=name))
+            tell(t("Stopping {name} …", name=name))
             await done(t, self._workshop.servers.stop, name, said=t("{name} has ended.", name=name))
             await self.refresh()
 
@@ -131,7 +131,7 @@ class _StartForm:
             return
         finally:
             self._button.enable()
-        ui.notify(self._t("Started; it answers in a moment."), type="positive")
+        tell(self._t("Started; it answers in a moment."), type="positive")
         await self._servers.refresh()
 
 

@@ -28,6 +28,7 @@ body { background: #f6f7f9; color: #1b2430; }
 .studio-nav a { color: #fff; text-decoration: none; padding: .4rem .7rem; border-radius: 6px; }
 .studio-nav a:hover, .studio-nav a[aria-current] { background: rgba(255,255,255,.18); }
 .studio-quiet { color: #4a5564; }
+.studio-mono { overflow-wrap: anywhere; }
 .studio-mono, .studio-mono textarea { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .85rem; }
 .studio-columns { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 1rem; }
 @media (max-width: 900px) { .studio-columns { grid-template-columns: minmax(0, 1fr); } }
@@ -103,7 +104,7 @@ def heading(text: str, level: int = 2) -> None:
 def say_refusal(t: Words, error: Exception) -> None:
     """Say on the page what was refused, until somebody closes it."""
     close = {"label": t("Close"), "color": "white"}  # Quasar's own is the primary colour, unreadable on red
-    ui.notify(refusal(t, error), type="negative", multi_line=True, timeout=0, actions=[close])
+    tell(refusal(t, error), type="negative", multi_line=True, timeout=0, actions=[close])
 
 
 async def done(t: Words, act: Callable[..., Any], *arguments: Any, said: str | None = None) -> bool:
@@ -114,8 +115,17 @@ async def done(t: Words, act: Callable[..., Any], *arguments: Any, said: str | N
         say_refusal(t, error)
         return False
     if said is not None:
-        ui.notify(said, type="positive")
+        tell(said, type="positive")
     return True
+
+
+def tell(text: str, **options: Any) -> None:
+    """A notification, unless the page has been closed while what it tells of was done."""
+    try:
+        ui.notify(text, **options)
+    except RuntimeError as error:
+        if "deleted" not in str(error):
+            raise
 
 
 async def confirmed(t: Words, question: str, action: str) -> bool:

@@ -224,7 +224,7 @@ def stop_a_plant(walk: Walk, studio: Studio) -> None:
     env.step(np.array([0.75], np.float32))
     walk.page.get_by_text("0.75").first.wait_for()
     walk.by("estop").click()
-    walk.page.get_by_text(walk.t("E-stop in force").split("{")[0].strip(" :：,，")).first.wait_for()
+    walk.page.get_by_text(walk.t("E-stop in force: {why}.").partition("{why}")[0].strip(" :：")).first.wait_for()
     walk.picture("servers")
     env.close()
     operator = OperatorFile(studio.env_servers / "tank" / "operator.jsonl")

@@ -100,6 +100,8 @@ class PolicyFiles:
     async def _make(self, button: ui.button, arguments: list[str], seconds: float, done: str) -> None:
         button.props("loading").disable()
         code, _, errors = await asyncio.to_thread(ask, arguments, seconds)
+        if button.client.is_deleted:  # the page has been closed meanwhile
+            return
         button.props(remove="loading").enable()
         if code:
             said = errors.rpartition("rlbridge: ")[2].strip()[-2_000:] or self._t(

@@ -65,7 +65,8 @@ class Runs:
             except ConfigError:
                 config = None
             now = standing(path, config)
-            if starting and not now.alive:  # its process is there and does not hold the folder yet
+            fresh = process is not None and now.updated >= process.began  # it has told of its own end
+            if starting and not now.alive and not fresh:  # its process does not hold the folder yet
                 return Standing(**{**now.__dict__, "status": "starting", "why": ""})
             return now
         if not starting and not self._draft(name).is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ class Detached:
     Args:
         arguments: after ``rlbridge``.
         output: the file that stdout and stderr go to; emptied first.
+
+    Attributes:
+        began: when it was started [s of the system's clock].
     """
 
     def __init__(self, arguments: Sequence[str], output: Path) -> None:
         self.output = output
+        self.began = time.time()
         alone: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             alone = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}

@@ -48,7 +48,7 @@ def _line(name: str, points: list[tuple[float, float]], colour: str, dots: bool)
         "name": name,
         "type": "line",
         "data": [list(point) for point in points],
-        "showSymbol": dots,
+        "showSymbol": dots or len(points) == 1,
         "symbolSize": 7,
         "lineStyle": {"width": 2},
         "itemStyle": {"color": colour},
@@ -59,10 +59,17 @@ def _line(name: str, points: list[tuple[float, float]], colour: str, dots: bool)
 def _options(t: Words, label: str) -> dict[str, Any]:
     return {
         "animation": False,
-        "grid": {"left": 8, "right": 16, "top": 40, "bottom": 28, "containLabel": True},
+        "grid": {"left": 8, "right": 28, "top": 40, "bottom": 28, "containLabel": True},
         "legend": {"type": "scroll", "top": 0},
         "tooltip": {"trigger": "axis"},
-        "xAxis": {"type": "value", "name": t("transitions"), "nameLocation": "middle", "nameGap": 28, "max": "dataMax"},
+        "xAxis": {
+            "type": "value",
+            "name": t("transitions"),
+            "nameLocation": "middle",
+            "nameGap": 28,
+            "max": "dataMax",
+            "axisLabel": {"hideOverlap": True, "showMaxLabel": False},
+        },
         "yAxis": {"type": "value", "scale": True},
         "aria": {"enabled": True, "label": {"description": label}},
         "series": [],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from nicegui import ui
@@ -11,6 +12,7 @@ from nicegui import ui
 from rlbridge.studio.legacy import LegacyRefused, describe_legacy
 from rlbridge.studio.probe import Facts, ProbeFailed, lines_of, probe
 from rlbridge.studio.refusals import refusal
+from rlbridge.studio.shared import is_shared
 from rlbridge.studio.shell import REFUSALS, heading
 from rlbridge.studio.words import Words
 from rlbridge.studio.workshop import TargetRefused, Workshop
@@ -29,8 +31,6 @@ class EnvironmentPart:
 
     Attributes:
         facts: what the last probe found; None if the target has been changed since.
-        shared: the environment is one for everybody, as a first-generation server's is: who evaluates it while it is
-            trained on disturbs both.
     """
 
     def __init__(
@@ -44,7 +44,6 @@ class EnvironmentPart:
         self._workshop, self._t, self._begin = workshop, t, target
         self._on_target, self._on_facts = on_target, on_facts
         self.facts: Facts | None = None
-        self.shared = False
 
     def build(self) -> None:
         t = self._t
@@ -104,16 +103,23 @@ class EnvironmentPart:
 
     def _changed(self, event: Any) -> None:
         self._target.error = None
-        self.facts, self.shared = None, False
+        self.facts = None
         self._on_target(str(event.value or ""))
 
+    async def probe(self) -> bool:
+        """Look at the environment, unless that has been done; whether there is one."""
+        if self.facts is None:
+            await self._probe()
+        return self.facts is not None
+
     async def _probe(self) -> None:
-        """Look at the environment."""
         typed = str(self._target.value or "")
         self._probe_button.props("loading")
         self._found.clear()
         try:
-            facts = await asyncio.to_thread(probe, self._workshop.require_target(typed))
+            target = self._workshop.require_target(typed)
+            shared = await asyncio.to_thread(is_shared, self._workshop.servers, target)
+            facts = replace(await asyncio.to_thread(probe, target), shared=shared)
         except (TargetRefused, ProbeFailed) as error:
             self.refuse(error)
             return
@@ -152,7 +158,6 @@ class EnvironmentPart:
             button.props(remove="loading")
         field.error = None
         self._target.value = server.urls[0]
-        self.shared = field is self._url
         await self._probe()
 
     async def _serve_legacy(self, button: ui.button) -> None:

@@ -93,9 +93,10 @@ class _NewRun:
         if facts.algorithms and self._form.algorithm not in facts.algorithms:
             self._algorithm.value = facts.algorithms[0]
             tell(self._t("{name} fits the actions", name=facts.algorithms[0].upper()))
-        if self._environment.shared:
+        if facts.shared:
             self._form.set("env.num_envs", 1)
             self._form.set("evaluation.every", 0)
+            tell(self._t("There is one of it for everybody: one environment, and no evaluation beside the training."))
         if facts.max_envs is not None and self._form.tree["env"]["num_envs"] > facts.max_envs:
             self._form.set("env.num_envs", facts.max_envs)
 
@@ -111,11 +112,19 @@ class _NewRun:
         except ConfigError as error:
             self._trouble.text = refusal(t, error)
             return
+        self._start_button.props("loading")
+        there = await self._environment.probe()
+        self._start_button.props(remove="loading")
         facts = self._environment.facts
-        if facts and config.algorithm.name not in facts.algorithms:
+        if not there or facts is None:
+            return
+        if facts.shared and (config.env.num_envs > 1 or config.evaluation.every):
+            self._trouble.text = t("There is one of it for everybody: set num_envs to 1 and evaluation.every to 0.")
+            return
+        if config.algorithm.name not in facts.algorithms:
             self._algorithm.error = t("{name} cannot drive these actions", name=config.algorithm.name.upper())
             return
-        name = config.run.name or self._workshop.runs.free_name(config, facts.name if facts else "")
+        name = config.run.name or self._workshop.runs.free_name(config, facts.name)
         config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
         if await done(t, self._workshop.runs.start, config):
             ui.navigate.to(f"/run/{name}")

@@ -66,6 +66,7 @@ class PlantPanel:
             self._token.on_value_change(lambda: self._refused(None))
             self._mode = ui.select({mode: t(mode) for mode in MODES}, label=t("Mode"), value=self._desk.plant.mode)
             self._mode.props('dense outlined data-testid="mode"').mark("mode").style("min-width:9rem")
+            self._shown_mode = self._desk.plant.mode
             switch = ui.button(t("Switch mode"), on_click=lambda: self._order("mode", mode=self._mode.value))
             switch.mark("switch-mode").props('outline data-testid="switch-mode"')
             clear = ui.button(t("Clear e-stop and latches"), on_click=lambda: self._order("clear"))
@@ -129,6 +130,8 @@ class PlantPanel:
         if not now.unreadable:
             self.estop.show(now.estop, began)
         self._mode_said.text = t("Mode: {mode}", mode=t(now.mode))
+        if self._shown_mode != now.mode:  # what somebody has chosen since stays
+            self._shown_mode, self._mode.value = now.mode, now.mode
         self._session_said.text = self._session_text(now)
         self._notes.text = "\n".join(self._warnings(now))
         self._advise.set_visibility(bool(now.advice))

@@ -25,6 +25,7 @@ class Facts:
         algorithms: those that can drive its actions.
         name: what its server calls it; empty for a local one, or where there are several.
         max_envs: how many may step in one session, where there is a limit.
+        shared: there is one of it for all sessions; for who asks to find out.
         told: all that was found, by name, for people to read.
     """
 
@@ -33,6 +34,7 @@ class Facts:
     algorithms: list[str]
     name: str = ""
     max_envs: int | None = None
+    shared: bool = False
     told: dict[str, Any] = field(default_factory=dict)
 
 
@@ -51,7 +53,9 @@ def probe(target: str) -> Facts:
     offers = told.get("environments", [])
     name = str(offers[0]["name"]) if len(offers) == 1 else ""
     most = told["limits"]["max_envs"] if "limits" in told else None
-    return Facts(str(told["observation_space"]), actions, algorithms_for(actions.partition("(")[0]), name, most, told)
+    return Facts(
+        str(told["observation_space"]), actions, algorithms_for(actions.partition("(")[0]), name, most, told=told
+    )
 
 
 def lines_of(told: dict[str, Any]) -> list[tuple[str, str]]:

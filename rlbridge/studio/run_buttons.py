@@ -8,7 +8,7 @@ from typing import Any
 from nicegui import ui
 
 from rlbridge.runs.standing import Standing
-from rlbridge.studio.shell import confirmed, done
+from rlbridge.studio.shell import confirmed, done, tell
 from rlbridge.studio.words import Words
 from rlbridge.studio.workshop import Workshop
 
@@ -20,7 +20,6 @@ class RunButtons:
 
     def __init__(self, workshop: Workshop, t: Words, name: str) -> None:
         self._runs, self._t, self._name = workshop.runs, t, name
-        self._asked_to_stop: float | None = None
         self._now: Standing | None = None
 
     def build(self) -> None:
@@ -38,17 +37,20 @@ class RunButtons:
     def show(self, now: Standing) -> None:
         """Offer what makes sense now."""
         self._now = now
-        if now.status != "stopping":
-            self._asked_to_stop = None
-        elif self._asked_to_stop is None:
-            self._asked_to_stop = time.monotonic()
-        silent = self._asked_to_stop is not None and time.monotonic() - self._asked_to_stop > _PATIENCE
+        silent = now.status == "stopping" and time.time() - self._asked_at() > _PATIENCE
         left = now.steps < now.total_steps
         self._pause.set_visibility(now.status == "running")
         self._stop.set_visibility(now.status in ("running", "paused", "starting"))
         self._resume.set_visibility(now.status == "paused" or (not now.alive and left and now.why != "target_return"))
         self._more.set_visibility(now.status == "finished")
         self._kill.set_visibility(silent)
+
+    def _asked_at(self) -> float:
+        """When it was asked to stop, by whomever [s of the system's clock]."""
+        try:
+            return (self._runs.path(self._name) / "stop").stat().st_mtime
+        except OSError:
+            return time.time()
 
     async def _hold(self) -> None:
         await done(self._t, self._runs.pause, self._name)
@@ -74,14 +76,14 @@ class RunButtons:
         t, now = self._t, self._now
         assert now is not None
         with ui.dialog() as dialog, ui.card():
-            steps = ui.number(
-                t("Train until so many transitions"), value=2 * now.total_steps, min=now.steps + 1, step=1
-            )
+            steps = ui.number(t("Until so many transitions"), value=2 * now.total_steps, min=now.steps + 1, step=1)
             steps.props("autofocus").mark("until")
             with ui.row():
                 ui.button(t("Cancel"), on_click=lambda: dialog.submit(None)).props("flat")
                 ui.button(t("Train further"), on_click=lambda: dialog.submit(steps.value)).mark("further-now")
         until = await dialog
         dialog.delete()
-        if until:
+        if until and until <= now.steps:
+            tell(t("It has done {n} already: ask for more.", n=f"{now.steps:,}"), type="negative")
+        elif until:
             await done(t, self._runs.resume, self._name, [f"algorithm.total_steps={int(until)}"])

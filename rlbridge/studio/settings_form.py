@@ -41,7 +41,7 @@ class SettingsForm:
 
     Attributes:
         tree: the settings as nested mappings, valid or not.
-        problems: what is wrong, by field; "" is the whole.
+        problems: what is wrong, by field; "" is the whole. While the YAML is wrong, only that is.
     """
 
     def __init__(self, t: Words, config: RunConfig, on_change: Callable[[Tree], object]) -> None:
@@ -172,6 +172,8 @@ class SettingsForm:
             config = parse_config(event.value or "", self._t("the run file"))
         except ConfigError as error:
             self._yaml.error = refusal(self._t, error)
+            self.problems = {"": [self._t("The run file is wrong.")]}
+            self._on_change(self.tree)
             return
         self._yaml.error = None
         self._load(config.model_dump(mode="json"), typed=event.value)

@@ -51,7 +51,9 @@ body { background: #f6f7f9; color: #1b2430; }
 .studio-facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem 1rem; margin: 0; }
 .studio-facts dt { color: #4a5564; } .studio-facts dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 600px) { .studio-facts { grid-template-columns: minmax(0, 1fr); } }
-a:focus-visible, button:focus-visible { outline: 3px solid #d1622b; outline-offset: 2px; }
+a:focus-visible, button:focus-visible, .q-btn:focus-visible, [tabindex]:focus-visible {
+  outline: 3px solid #d1622b !important; outline-offset: 2px; }
+.studio-main a { color: #1f5a96; }
 .studio-skip { position: absolute; left: -999px; }
 .studio-skip:focus { left: 1rem; top: .5rem; z-index: 9999; background: #fff; padding: .5rem; }
 """
@@ -75,11 +77,11 @@ def frame(request: Request, title: str, **values: str) -> Iterator[Words]:
     ui.page_title(f"{said} · rlbridge studio")
     ui.colors(primary="#1f5a96", positive="#1d7a46", negative="#b3261e", warning="#8a5a00")
     ui.add_css(_STYLE)
-    ui.html(f'<a class="studio-skip" href="#content">{t("Skip to the content")}</a>', sanitize=False)
     with (
         ui.header().classes("items-center q-py-xs").style("background:#173f68"),
         ui.element("nav").classes("studio-nav row items-center full-width").props(f'aria-label="{t("Pages")}"'),
     ):
+        ui.html(f'<a class="studio-skip" href="#content">{t("Skip to the content")}</a>', sanitize=False)
         ui.label("rlbridge").classes("text-bold q-mr-md")
         for path, name in PAGES:
             link = ui.link(t(name), path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,11 @@ class Workshop:
         target = target.strip()
         if target.startswith(REMOTE) or target in self.targets or target in gymnasium.registry:
             return target
+        if re.fullmatch(r"[\w.-]+:[0-9]+(/.*)?", target) or "://" in target:
+            raise TargetRefused(
+                f"{target!r} does not say how to speak to it: write grpc://, grpcs://, http://, https://, unix:// or "
+                "shm:// before the address."
+            )
         if ":" in target:
             raise TargetRefused(
                 f"{target!r} names code, which no page may have run. Start the studio with --target {target}, or serve "

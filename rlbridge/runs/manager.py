@@ -223,7 +223,8 @@ class Runs:
 
     def _launch(self, name: str, arguments: Sequence[str]) -> None:
         before = self._started.get(name)
-        if before is not None and before.exit_code is None:
+        # One that has told of its end may take a moment to leave.
+        if before is not None and not before.ended_within(5.0 if not RunFolder(self.path(name)).held else 0.0):
             raise RunFolderError(f"{name} is being started already")
         self._started[name] = Detached(arguments, self._output(name))
 

@@ -49,6 +49,14 @@ class Detached:
         """None while it runs. Asking takes note of its end, so that no zombie stays."""
         return self._process.poll()
 
+    def ended_within(self, seconds: float) -> bool:
+        """Whether it ends within that time."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def terminate(self) -> None:
         """Ask it to end (SIGTERM)."""
         self._process.terminate()

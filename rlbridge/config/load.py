@@ -48,7 +48,7 @@ def load_config(
         tree = source
     if tree is not None and not isinstance(tree, Mapping):
         raise ConfigError(
-            f"{source}: a run is a mapping of sections ({', '.join(RunConfig.model_fields)}), not {tree!r}."
+            f"{source}: a run is a mapping of sections ({', '.join(RunConfig.model_fields)}), not {_short(tree)}."
         )
     merged = _copy(tree or {})
     for override in overrides:
@@ -91,10 +91,13 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2's idea of a number (1.1 reads ``1e-3`` as text), and no silent second value for a key."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        seen: set[Any] = set()
+        for key in (key.value for key, _ in node.value):
+            if not isinstance(key, str):
+                continue
+            if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import html
 import ipaddress
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -74,10 +73,15 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> str | None:
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            name = ""
         if self._hosts is not None and name not in self._hosts and not is_loopback(name):
             return f"this studio is not called {host[:100]!r}; open it by the address that it printed"
-        changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        # Also what opens a WebSocket's substitute, which is asked for by GET.
+        socket = scope["type"] == "websocket" or scope["path"].startswith("/_nicegui_ws")
+        changes = socket or scope["method"] not in ("GET", "HEAD", "OPTIONS")
         origin = headers.get("origin")
         if changes and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return f"a page of {origin[:100]} asked; only the studio's own pages may"
@@ -138,11 +142,12 @@ def parse_bind(bind: str, tokens: Tokens, tls: bool) -> tuple[str, int, bool]:
 
 
 def _cookie(headers: dict[str, str]) -> str | None:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
-    except CookieError:
-        return None
-    return None if found is None else found.value
+    """The token's cookie. Others of the same host may be of any form."""
+    for cookie in headers.get("cookie", "").split(";"):
+        name, _, value = cookie.strip().partition("=")
+        if name == _COOKIE:
+            return value
+    return None
 
 
 async def _answer(

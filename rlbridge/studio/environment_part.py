@@ -44,6 +44,7 @@ class EnvironmentPart:
         self._workshop, self._t, self._begin = workshop, t, target
         self._on_target, self._on_facts = on_target, on_facts
         self.facts: Facts | None = None
+        self._probing: str | None = None
 
     def build(self) -> None:
         t = self._t
@@ -103,6 +104,7 @@ class EnvironmentPart:
 
     def _changed(self, event: Any) -> None:
         self._target.error = None
+        self._found.clear()
         self.facts = None
         self._on_target(str(event.value or ""))
 
@@ -114,16 +116,22 @@ class EnvironmentPart:
 
     async def _probe(self) -> None:
         typed = str(self._target.value or "")
+        if self._probing == typed:
+            return
+        self._probing = typed
         self._probe_button.props("loading")
         self._found.clear()
         try:
             target = self._workshop.require_target(typed)
             shared = await asyncio.to_thread(is_shared, self._workshop.servers, target)
-            facts = replace(await asyncio.to_thread(probe, target), shared=shared)
+            facts = await asyncio.get_running_loop().run_in_executor(self._workshop.slow, probe, target)
+            facts = replace(facts, shared=shared)
         except (TargetRefused, ProbeFailed) as error:
-            self.refuse(error)
+            if self._target.value == typed:
+                self.refuse(error)
             return
         finally:
+            self._probing = None
             self._probe_button.props(remove="loading")
         if self._target.value == typed:  # somebody may have typed on meanwhile
             self.facts = facts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import yaml
 
 from rlbridge.config import ALGORITHMS, ConfigError, json_schema, load_config
 
+MOST_YAML = 32_768
+_MOST_COLLECTIONS = 200
 Kind = Literal["whole", "number", "text", "truth", "choice", "wholes", "mapping"]
 Tree = dict[str, Any]
 
@@ -74,10 +77,29 @@ class Field:
             return [_number(part.strip()) for part in text.split(",")]
         if self.kind == "mapping":
             try:
-                return yaml.safe_load(text)
-            except yaml.YAMLError:
-                return text
+                require_plain(text)
+                return json.loads(json.dumps(yaml.safe_load(text)))
+            except (ConfigError, yaml.YAMLError, ValueError, TypeError, RecursionError):
+                return text  # no run file holds bytes or dates either
         return _number(text)
+
+
+def require_plain(text: str) -> None:
+    """Refuse YAML that could keep the page busy: a long text, and aliases, which a few lines blow up to gigabytes.
+
+    Raises:
+        ConfigError: it is that.
+    """
+    if len(text) > MOST_YAML:
+        raise ConfigError(f"{len(text):,} characters are too many for a page; at most {MOST_YAML:,}.")
+    try:
+        events = list(yaml.parse(text, Loader=yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"this is not YAML: {' '.join(str(error).split())}") from None
+    if any(isinstance(event, yaml.AliasEvent) for event in events):
+        raise ConfigError("no aliases (*name) here: write it out.")
+    if sum(isinstance(event, yaml.CollectionStartEvent) for event in events) > _MOST_COLLECTIONS:
+        raise ConfigError("this is nested too much for a run.")
 
 
 def fields_of(algorithm: str) -> dict[str, list[Field]]:

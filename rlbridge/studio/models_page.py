@@ -107,6 +107,8 @@ class _Models:
         self._run.error = None
         try:
             target = self._workshop.require_target(typed) if typed else None
+            if target is None:
+                await asyncio.to_thread(self._workshop.require_run, name)
             return await asyncio.to_thread(evaluate_arguments, self._workshop.runs, name, policy, target)
         except TargetRefused as error:
             self._target.error = str(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import Request
 from nicegui import ui
 
@@ -61,7 +63,7 @@ class _NewRun:
                 {name: name.upper() for name in ALGORITHMS},
                 value=self._begin.algorithm.name,
                 label=t("Algorithm"),
-                on_change=lambda event: self._form.set_algorithm(event.value),
+                on_change=self._take_algorithm,
             ).style("min-width:12rem")
             self._algorithm.without_auto_validation().mark("algorithm")
             self._algorithm.props('outlined dense data-testid="algorithm"')
@@ -72,6 +74,7 @@ class _NewRun:
     # ------------------------------------------------------------------------------------------------------- following
 
     def _set_target(self, target: str) -> None:
+        self._algorithm.set_options({name: name.upper() for name in ALGORITHMS})  # until another probe
         if self._form.tree["env"]["target"] != target:
             self._form.set("env.target", target)
 
@@ -86,6 +89,10 @@ class _NewRun:
         said = " ".join(refusal(self._t, text) for text in whole)
         self._trouble.text = said or (self._t("Wrong settings: {n}", n=n) if n else "")
         self._start_button.set_enabled(not n)
+
+    def _take_algorithm(self, event: Any) -> None:
+        if event.value is not None:  # none of those that fit has been chosen yet
+            self._form.set_algorithm(event.value)
 
     def _offer(self, facts: Facts) -> None:
         """Leave the algorithms that can drive the actions."""
@@ -112,9 +119,11 @@ class _NewRun:
         except ConfigError as error:
             self._trouble.text = refusal(t, error)
             return
-        self._start_button.props("loading")
-        there = await self._environment.probe()
-        self._start_button.props(remove="loading")
+        self._start_button.props("loading").disable()  # a second click would start a second run
+        try:
+            there = await self._environment.probe()
+        finally:
+            self._start_button.props(remove="loading").enable()
         facts = self._environment.facts
         if not there or facts is None:
             return
@@ -126,5 +135,8 @@ class _NewRun:
             return
         name = config.run.name or self._workshop.runs.free_name(config, facts.name)
         config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
-        if await done(t, self._workshop.runs.start, config):
+        self._start_button.disable()
+        started = await done(t, self._workshop.runs.start, config)
+        self._start_button.enable()
+        if started:
             ui.navigate.to(f"/run/{name}")

@@ -161,6 +161,7 @@ def last_policy_view(workshop: Workshop, t: Words, name: str) -> PlayerView:
 
     async def arguments() -> list[str] | None:
         try:
+            await asyncio.to_thread(workshop.require_run, name)
             what = await asyncio.to_thread(evaluate_arguments, workshop.runs, name, "last")
         except REFUSALS as error:
             tell(str(error), type="negative")

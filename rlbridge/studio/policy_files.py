@@ -99,7 +99,7 @@ class PolicyFiles:
 
     async def _make(self, button: ui.button, arguments: list[str], seconds: float, done: str) -> None:
         button.props("loading").disable()
-        code, _, errors = await asyncio.to_thread(ask, arguments, seconds)
+        code, _, errors = await asyncio.get_running_loop().run_in_executor(self._workshop.slow, ask, arguments, seconds)
         if button.client.is_deleted:  # the page has been closed meanwhile
             return
         button.props(remove="loading").enable()

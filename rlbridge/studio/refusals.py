@@ -86,6 +86,7 @@ SENTENCES = (
     "{typed} is no number of actions: a whole number, at least 2",
 )
 
+_MOST = 600
 _SETTING = r"(?:(?P<setting_>[\w.]+) = (?P<typed_>.+?): )?"
 
 
@@ -95,6 +96,8 @@ def refusal(t: Words, error: Exception | str) -> str:
 
 
 def _line(t: Words, line: str) -> str:
+    if len(line) > _MOST:  # matching takes longer than its square, and a server may say anything
+        return line
     for sentence in SENTENCES:
         if found := _pattern(sentence).fullmatch(line):
             values = found.groupdict()

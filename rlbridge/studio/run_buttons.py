@@ -19,7 +19,7 @@ class RunButtons:
     """The buttons of one run; those that make no sense now are not there."""
 
     def __init__(self, workshop: Workshop, t: Words, name: str) -> None:
-        self._runs, self._t, self._name = workshop.runs, t, name
+        self._workshop, self._runs, self._t, self._name = workshop, workshop.runs, t, name
         self._now: Standing | None = None
 
     def build(self) -> None:
@@ -56,6 +56,8 @@ class RunButtons:
         await done(self._t, self._runs.pause, self._name)
 
     async def _go_on(self) -> None:
+        if not await done(self._t, self._workshop.require_run, self._name):
+            return
         if self._now is not None and not (self._runs.path(self._name) / "config.yaml").is_file():
             await done(self._t, self._runs.start_again, self._name)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from fastapi import Request
 from nicegui import ui
@@ -143,7 +142,8 @@ class _RunPage:
         if now.alive and fps:
             parts.append(t("{n} steps/s", n=f"{fps:,.0f}"))
             left = max(now.total_steps - now.steps, 0) / fps
-            parts.append(t("{time} left", time=time.strftime("%H:%M:%S", time.gmtime(left))))
+            hours, seconds = divmod(int(min(left, 3.6e9)), 3_600)
+            parts.append(t("{time} left", time=f"{hours}:{seconds // 60:02}:{seconds % 60:02}"))
         if (trip := now.metrics.get("bridge/rtt_ms_p50")) is not None:
             parts.append(t("round trip {ms} ms", ms=f"{trip:.2f}"))
         return " · ".join(parts)

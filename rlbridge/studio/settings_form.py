@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from rlbridge.config import ALGORITHMS, ConfigError, RunConfig, dump_config, load_config, parse_config
-from rlbridge.studio.form import Field, Tree, fields_of, problems_of
+from rlbridge.studio.form import Field, Tree, fields_of, problems_of, require_plain
 from rlbridge.studio.refusals import refusal
 from rlbridge.studio.shell import heading
 from rlbridge.studio.words import Words
@@ -169,8 +169,9 @@ class SettingsForm:
         if self._following:
             return
         try:
+            require_plain(event.value or "")
             config = parse_config(event.value or "", self._t("the run file"))
-        except ConfigError as error:
+        except (ConfigError, ValueError, RecursionError) as error:
             self._yaml.error = refusal(self._t, error)
             self.problems = {"": [self._t("The run file is wrong.")]}
             self._on_change(self.tree)
@@ -185,9 +186,11 @@ class SettingsForm:
         if other:
             self._build_sections()
         self._following = True
-        for path, element in self._inputs.items():
-            element.value = self._fields[path].shown(self._value(path))
-        self._following = False
+        try:
+            for path, element in self._inputs.items():
+                element.value = self._fields[path].shown(self._value(path))
+        finally:
+            self._following = False
         self._changed()
         if typed is not None:
             self._show_yaml(typed)

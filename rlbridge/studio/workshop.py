@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,10 @@ from rlbridge.studio.servers import Servers
 from rlbridge.studio.sizes import Sizes
 
 REMOTE = ("grpc://", "grpcs://", "http://", "https://", "unix://", "shm://")
+
+
+# Environments that are made of what their arguments name: a server, or any module's.
+_BY_THEIR_ARGUMENTS = ("rlbridge/", "GymV2")
 
 
 class TargetRefused(ValueError):
@@ -40,6 +46,8 @@ class Workshop:
     servers: Servers
     targets: list[str] = field(default_factory=list)
     curves: Curves = field(default_factory=Curves)
+    slow: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(16, "studio-slow"))
+    """For what may take long, or hang: it must not keep a stop, or a page, waiting."""
     sizes: Sizes = field(default_factory=Sizes)
 
     def require_target(self, target: str) -> str:
@@ -49,7 +57,9 @@ class Workshop:
             TargetRefused: it is neither a server, nor a registered Gymnasium id, nor allowed.
         """
         target = target.strip()
-        if target.startswith(REMOTE) or target in self.targets or target in gymnasium.registry:
+        if target.startswith(REMOTE) or target in self.targets:
+            return target
+        if target in gymnasium.registry and not target.startswith(_BY_THEIR_ARGUMENTS):
             return target
         if re.fullmatch(r"[\w.-]+:[0-9]+(/.*)?", target) or "://" in target:
             raise TargetRefused(
@@ -63,6 +73,14 @@ class Workshop:
             )
         raise TargetRefused(f"{target!r} is no registered Gymnasium environment, and no server's address.")
 
+    def require_run(self, name: str) -> None:
+        """Refuse to have a run played or gone on with whose folder names code that was not allowed.
+
+        Raises:
+            TargetRefused: its target is such a name. RunFolderError, ConfigError: there is no such run.
+        """
+        self.require_target(self.runs.config(name).env.target)
+
     def require_harmless(self, config: RunConfig) -> None:
         """Refuse settings that name files of this machine.
 
@@ -74,8 +92,14 @@ class Workshop:
                 "env.credentials name files, which no page may have read. Start the studio with RLBRIDGE_TOKEN and "
                 "RLBRIDGE_TLS_* set instead: its runs inherit them."
             )
-        if any(sign in dump for dump in _texts(config.env.kwargs) for sign in "/\\"):
-            raise ConfigError(f"env.kwargs = {config.env.kwargs}: no page may name paths of this machine.")
+        try:
+            kwargs = json.loads(json.dumps(config.env.kwargs))
+        except (TypeError, ValueError):
+            raise ConfigError(
+                "env.kwargs hold what no run file can: numbers, texts, lists and mappings only."
+            ) from None
+        if any(sign in text for text in _texts(kwargs) for sign in "/\\:"):
+            raise ConfigError(f"env.kwargs = {config.env.kwargs}: no page may name paths or code of this machine.")
 
     def local_targets(self) -> list[str]:
         """Registered Gymnasium ids that are likely to run here, newest versions only, and what was allowed."""

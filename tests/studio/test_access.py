@@ -63,6 +63,23 @@ def test_a_foreign_page_may_change_nothing_and_open_no_websocket():
     assert open_websocket(guard, {"host": host, "origin": f"http://{host}"}) == "websocket.accept"
 
 
+def test_a_foreign_page_may_not_open_what_stands_in_for_a_websocket():
+    guard, path = Guard(page, [], Tokens(), False), "/_nicegui_ws/socket.io/?transport=polling"
+    assert ask(guard, path, headers={"origin": "http://evil.example"}).status_code == 403
+    assert ask(guard, path, headers={"origin": "http://127.0.0.1:8080"}).text == "inside"
+
+
+def test_a_host_that_is_none_is_refused():
+    assert ask(Guard(page, [], Tokens(), False), headers={"host": "[::1"}).status_code == 403
+
+
+@pytest.mark.parametrize("other", ['other={"a":"b c"}', "a,b=1", "x=y z", "=", ""])
+def test_other_cookies_of_the_host_do_not_lock_out(other):
+    guard = Guard(page, [], Tokens({TOKEN: Scope.CONTROL}), True)
+    headers = {"cookie": f"{other}; rlbridge_token={TOKEN}; more=1"}
+    assert ask(guard, base="https://127.0.0.1:8080", headers=headers).text == "inside"
+
+
 def test_every_page_says_that_nothing_may_come_from_elsewhere():
     headers = ask(Guard(page, [], Tokens(), False)).headers
     assert "default-src 'self'" in headers["content-security-policy"]

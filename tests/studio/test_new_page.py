@@ -190,3 +190,50 @@ def test_a_first_generation_server_is_served_on_and_probed(tmp_path):
     finally:
         for server in workshop.servers.all():
             workshop.servers.stop(server.name)
+
+
+BOMB = "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{p: *a{n - 1}, q: *a{n - 1}}}\n" for n in range(1, 30))
+
+
+@pytest.mark.parametrize(
+    "text", [BOMB, "x" * 100_000, "[" * 5_000, "a: &a {b: *a}", "a: 2024-13-45", "[" * 300 + "]" * 300]
+)
+def test_yaml_that_would_keep_the_page_busy_is_refused_at_once(tmp_path, text):
+    workshop = make_workshop(tmp_path)
+
+    async def scenario():
+        async with studio_user(workshop) as user:
+            await user.open("/new")
+            typed(user, "yaml", text)
+            assert element(user, "yaml").error
+            assert not element(user, "start").enabled  # what would start is not what is shown
+            typed(user, "env.kwargs", text)
+            assert element(user, "env.kwargs").error
+            typed(user, "env.kwargs", "{b: 1}")
+            assert yaml.safe_load(element(user, "yaml").value)["env"]["kwargs"] == {"b": 1}
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_smuggled_past_the_refusal_of_paths(tmp_path):
+    workshop = make_workshop(tmp_path)
+    with pytest.raises(ConfigError):
+        workshop.require_harmless(load_config({"env": {"kwargs": {"a": b"/etc/passwd"}}}))
+    with pytest.raises(ConfigError):
+        workshop.require_harmless(load_config({"env": {"kwargs": {"env_id": "module:x-v0"}}}))
+    with pytest.raises(TargetRefused):
+        workshop.require_target("rlbridge/Remote-v0")
+    with pytest.raises(TargetRefused, match="grpc://"):
+        workshop.require_target("127.0.0.1:8192")
+
+
+def test_a_run_folder_that_names_code_is_not_played_nor_gone_on_with(tmp_path):
+    from tests.studio.test_runs_page import put_run
+
+    workshop = make_workshop(tmp_path)
+    put_run(workshop, "first")
+    workshop.require_run("first")
+    file = workshop.runs.folder / "first" / "config.yaml"
+    file.write_text(file.read_text().replace("CartPole-v1", "/tmp/evil.py:make"))
+    with pytest.raises(TargetRefused, match="names code"):
+        workshop.require_run("first")

@@ -184,3 +184,9 @@ def error_of(user, mark):
     (element,) = user.find(mark).elements
     assert isinstance(element, (ui.input, ui.textarea))
     return element.error
+
+
+def test_a_long_text_of_a_server_is_not_searched():
+    """Matching it would take hours: it is cubic."""
+    text = "a = " + ": is " * 5_000
+    assert refusal(words_of("zh"), text) == text

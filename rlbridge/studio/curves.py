@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-POINTS = 1_000
+POINTS = 500
 _KEPT = b'"eval/'
 _CHUNK = 1 << 22
 

@@ -23,6 +23,7 @@ from rlbridge.studio.words import Words
 from rlbridge.studio.workshop import Workshop
 
 _SECONDS = 1.0
+_DRAW_SECONDS = 3.0  # drawing is most of what a page costs
 _LOG_BYTES = 16_384
 _LOSSES = ("train/loss", "train/value_loss", "train/critic_loss", "train/actor_loss", "train/policy_gradient_loss")
 
@@ -50,6 +51,7 @@ class _RunPage:
         self._path = workshop.runs.path(name)
         self._pulse = Pulse(t)
         self._seen: object = None
+        self._drawn_at = -_DRAW_SECONDS
         self._trips: LineChart | None = None  # a local environment has no round trip
 
     def build(self, now: Standing) -> None:
@@ -105,8 +107,9 @@ class _RunPage:
         self._numbers.text = self._progress(now)
         self._bar.value = min(now.steps / now.total_steps, 1.0) if now.total_steps else 0.0
         seen = (now.updated, now.status)
-        if seen != self._seen:
-            self._seen = seen
+        due = time.monotonic() - self._drawn_at >= _DRAW_SECONDS or not now.alive
+        if seen != self._seen and due:
+            self._seen, self._drawn_at = seen, time.monotonic()
             await self._draw()
             self._log_text.text = await asyncio.to_thread(tail, self._path / "log.txt", _LOG_BYTES)
 

@@ -55,34 +55,34 @@ class Runs:
         return RunFolder.open(self.path(name))
 
     def standing(self, name: str) -> Standing:
-        """What it is doing."""
+        """What it is doing. Whatever somebody wrote into its folder, this says so or leaves it out."""
         path, process = self.path(name), self._started.get(name)
         exit_code = None if process is None else process.exit_code
         starting = process is not None and exit_code is None
         if (path / "config.yaml").is_file():
-            try:
-                config: RunConfig | None = self.config(name)
-            except ConfigError:
-                config = None
-            now = standing(path, config)
+            now = standing(path, self._config_or_none(name))
             fresh = process is not None and now.updated >= process.began  # it has told of its own end
             if starting and not now.alive and not fresh:  # its process does not hold the folder yet
                 return Standing(**{**now.__dict__, "status": "starting", "why": ""})
             return now
         if not starting and not self._draft(name).is_file():
             raise RunFolderError(f"there is no run called {name!r} in {self.folder}")
-        asked = self.config(name)
+        asked = self._config_or_none(name)
         return Standing(
             name,
             "starting" if starting else "failed",
-            total_steps=asked.algorithm.total_steps,
-            target=asked.env.target,
-            algorithm=asked.algorithm.name,
+            total_steps=asked.algorithm.total_steps if asked else 0,
+            target=asked.env.target if asked else "",
+            algorithm=asked.algorithm.name if asked else "",
             why="" if starting else self.told(name).strip() or f"its process ended with exit code {exit_code}",
         )
 
     def config(self, name: str) -> RunConfig:
-        """Its settings. Raises ConfigError where its file holds none."""
+        """Its settings.
+
+        Raises:
+            ConfigError: its file holds none, or cannot be read.
+        """
         file = self.path(name) / "config.yaml"
         file = file if file.is_file() else self._draft(name)
         try:
@@ -91,8 +91,19 @@ class Runs:
             raise RunFolderError(f"there is no run called {name!r} in {self.folder}") from None
         known = self._configs.get(name)
         if known is None or known[0] != changed:  # reading YAML takes longer than all the rest that is told of a run
-            known = self._configs[name] = (changed, load_config(file))
+            try:
+                known = self._configs[name] = (changed, load_config(file))
+            except ConfigError:
+                raise
+            except (ValueError, TypeError, ArithmeticError, RecursionError) as error:  # what only an edited file holds
+                raise ConfigError(f"cannot read the run file {str(file)!r}: {error}") from None
         return known[1]
+
+    def _config_or_none(self, name: str) -> RunConfig | None:
+        try:
+            return self.config(name)
+        except (ConfigError, RunFolderError):
+            return None
 
     def told(self, name: str) -> str:
         """What its process printed, as far as it was started from here; at the end of that, why it failed."""

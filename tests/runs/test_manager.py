@@ -1,17 +1,19 @@
 """Runs steered from outside, as real processes."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from rlbridge.config import load_config
+from rlbridge.config import ConfigError, load_config
 from rlbridge.runs.folder import RunFolderError
-from rlbridge.runs.lock import holder
+from rlbridge.runs.lock import RunLock, held, holder
 from rlbridge.runs.manager import Runs, waited
 
 LONG = {
@@ -149,3 +151,78 @@ def test_a_link_out_of_the_folder_is_no_run(runs, tmp_path):
     with pytest.raises(RunFolderError):
         runs.delete("link")
     assert (outside / "config.yaml").exists()
+
+
+def a_run(runs, name="edited", config="{}", state="{}"):
+    folder = runs.folder / name
+    folder.mkdir()
+    (folder / "config.yaml").write_text(config)
+    (folder / "state.json").write_text(state)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        '{"status": "stopped", "steps": Infinity, "updated": NaN, "best": Infinity, "metrics": {"a": NaN, "b": 1}}',
+        f'{{"status": "stopped", "steps": 1{"0" * 400}, "metrics": {{"a": -1{"0" * 400}, "b": 1}}}}',
+        '{"status": "stopped", "steps": "7", "best": [], "metrics": {"a": {":x": 1}, "b": 1}, "reason": {}}',
+    ],
+)
+def test_what_is_no_number_in_a_state_is_not_told(runs, state):
+    a_run(runs, state=state)
+    now = runs.standing("edited")
+    assert (now.status, now.steps, now.updated, now.best, now.why) == ("stopped", 0, 0.0, None, "")
+    assert now.metrics == {"b": 1.0}
+
+
+def test_a_state_too_deep_to_read_is_none(runs):
+    a_run(runs, state="[" * 100_000)
+    assert runs.standing("edited").status == "killed"
+
+
+@pytest.mark.parametrize("config", ["env: &a {kwargs: *a}\n", "run: {name: 2024-13-45}\n", "run: {2024-01-01: 1}\n"])
+def test_a_config_that_cannot_be_read_is_refused_as_one_and_does_not_hide_its_run(runs, config):
+    folder = a_run(runs, config=config, state='{"status": "stopped", "steps": 7}')
+    assert runs.standing("edited").steps == 7
+    with pytest.raises(ConfigError):
+        runs.config("edited")
+    (folder / "config.yaml").rename(runs.folder / ".launches" / "early.yaml")
+    assert runs.standing("early").status == "failed"
+
+
+def test_whatever_lies_where_a_lock_should_can_be_looked_at(runs, monkeypatch):
+    folder = a_run(runs)
+    (folder / "lock").mkdir()
+    assert runs.standing("edited").status == "killed"
+    assert holder(folder / "lock") is None
+    (folder / "lock").rmdir()
+    os.mkfifo(folder / "lock")
+    assert not held(folder / "lock")
+    (folder / "lock").unlink()
+    (folder / "lock").write_text("process 0 on here")  # a signal to number 0 is one to ourselves
+    with (folder / "lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert held(folder / "lock")
+        assert holder(folder / "lock") is None
+
+    def refused(*arguments):
+        raise PermissionError
+
+    monkeypatch.setattr("rlbridge.runs.lock.os.open", refused)
+    assert held(folder / "lock")  # somebody else's, and not left behind: so it is held
+
+
+def test_those_who_look_do_not_take_each_other_for_a_run(tmp_path):
+    path = tmp_path / "lock"
+    path.write_text(f"process 1 on {os.uname().nodename}")  # of a run that was killed
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # somebody else is looking just now
+        assert not held(path)
+        assert holder(path) is None
+    with ThreadPoolExecutor(4) as lookers:
+        assert not any(lookers.map(held, [path] * 4_000))
+    lock = RunLock(path)
+    assert holder(path) == (os.getpid(), os.uname().nodename)
+    lock.release()
+    assert not held(path)

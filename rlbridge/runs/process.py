@@ -72,3 +72,30 @@ def tail(path: Path, size: int = _TOLD_BYTES) -> str:
     except OSError:
         return ""
     return text if end <= size else text.partition("\n")[2]
+
+
+def born(pid: int) -> str:
+    """When that process began; empty where there is none (or it has ended and nobody has looked)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return _born_elsewhere(pid)
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _born_elsewhere(pid: int) -> str:
+    """Without /proc, what ps says; on Windows nothing is known of a process that is no child of ours."""
+    if Path("/proc/self/stat").exists() or os.name == "nt":
+        return ""
+    try:
+        said = subprocess.run(
+            ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    state, _, began = said.stdout.strip().partition(" ")
+    return "" if state.startswith("Z") else began.strip()

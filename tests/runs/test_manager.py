@@ -31,8 +31,7 @@ def runs(tmp_path):
     runs = Runs(tmp_path / "runs")
     yield runs
     for name in runs.names():
-        if holder(runs.path(name) / "lock"):
-            runs.kill(name)
+        runs.kill(name)
 
 
 def test_a_run_pauses_goes_on_stops_and_goes_on(runs):
@@ -151,6 +150,90 @@ def test_a_link_out_of_the_folder_is_no_run(runs, tmp_path):
     with pytest.raises(RunFolderError):
         runs.delete("link")
     assert (outside / "config.yaml").exists()
+
+
+def test_a_second_start_does_not_change_what_the_first_one_trains_with(runs):
+    first, second = ({**LONG, "run": {"tensorboard": False, "name": "one", "seed": seed}} for seed in (1, 2))
+    runs.start(load_config(first))
+    for other in (runs, Runs(runs.folder)):
+        with pytest.raises(RunFolderError, match="being started already"):
+            other.start(load_config(second))
+        with pytest.raises(RunFolderError, match="being started already"):
+            other.start_again("one")
+    assert waited(runs, "one", SECONDS, "running").status == "running"
+    assert runs.config("one").run.seed == 1
+
+
+def test_of_those_who_start_a_run_at_once_one_does(runs):
+    studios = [Runs(runs.folder) for _ in range(8)]
+
+    def start(seed):
+        try:
+            return studios[seed].start(load_config({**LONG, "run": {"name": "one", "seed": seed}})) and seed
+        except RunFolderError:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        done = [seed for seed in pool.map(start, range(8)) if seed is not None]
+    assert len(done) == 1
+    assert runs.config("one").run.seed == done[0]
+
+
+def test_what_a_failed_start_left_may_be_replaced(runs):
+    settings = {**LONG, "run": {"tensorboard": False, "name": "one"}}
+    runs.start(load_config({**settings, "env": {"target": "grpc://127.0.0.1:1", "retry_for": 0}}))
+    assert waited(runs, "one", SECONDS, "failed").status == "failed"
+    runs.start(load_config({**settings, "run": {**settings["run"], "overwrite": True}}))
+    assert waited(runs, "one", SECONDS, "running").target == "CartPole-v1"
+
+
+def test_another_studio_knows_that_a_run_is_starting_and_ends_it(runs):
+    other = Runs(runs.folder)
+    name = runs.start(load_config(LONG))
+    os.kill(runs._launches.last(name).pid, signal.SIGSTOP)  # so that it comes no further
+    assert other.standing(name).status == "starting"
+    with pytest.raises(RunFolderError, match="starting"):
+        other.delete(name)
+    other.stop(name)
+    os.kill(runs._launches.last(name).pid, signal.SIGCONT)
+    assert waited(other, name, SECONDS, "failed").status == "failed"
+    assert runs.standing(name).status == "failed"
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_run_that_hangs_before_it_has_a_folder_is_killed(runs, here):
+    name = runs.start(load_config(LONG))
+    os.kill(runs._launches.last(name).pid, signal.SIGSTOP)
+    assert holder(runs.path(name) / "lock") is None
+    (runs if here else Runs(runs.folder)).kill(name)
+    assert waited(runs, name, SECONDS, "failed").status == "failed"
+
+
+def test_a_number_that_is_used_again_is_not_taken_for_a_run(runs):
+    name = runs.start(load_config(LONG))
+    pid = runs._launches.last(name).pid
+    runs.kill(name)
+    waited(runs, name, SECONDS, "failed")
+    file = runs.folder / ".launches" / f"{name}.json"
+    told = json.loads(file.read_text())
+    for facts in ({**told, "pid": os.getpid()}, {**told, "pid": 0}, {**told, "pid": [pid]}, [], {"pid": pid}):
+        file.write_text(json.dumps(facts))
+        other = Runs(runs.folder)
+        other.stop(name)
+        other.kill(name)
+        assert other.standing(name).status == "failed"
+
+
+def test_a_pause_is_taken_back_before_it_has_begun(runs):
+    name = runs.start(load_config(LONG))
+    waited(runs, name, SECONDS, "running")
+    process, _ = holder(runs.path(name) / "lock")
+    os.kill(process, signal.SIGSTOP)  # so that it has not paused yet
+    runs.pause(name)
+    runs.resume(name)
+    assert not (runs.path(name) / "pause").exists()
+    with pytest.raises(RunFolderError, match="goes on already"):
+        runs.resume(name)
 
 
 def a_run(runs, name="edited", config="{}", state="{}"):

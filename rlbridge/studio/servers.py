@@ -70,7 +70,7 @@ class Servers:
         (:meth:`~rlbridge.studio.workshop.Workshop.require_target`).
         """
         folder = self.catalog.get(environment)
-        base = re.sub(r"[^A-Za-z0-9._]+", "-", environment).strip("-.")[:60] or "server"
+        base = re.sub(r"[^A-Za-z0-9._]+", "-", environment).strip("-._")[:60] or "server"
         name = self._claimed(base)
         what = str(folder) if folder else environment
         binds = ["--bind", "grpc://127.0.0.1:0", "--bind", "http://127.0.0.1:0"]
@@ -85,6 +85,7 @@ class Servers:
     def _claimed(self, base: str) -> str:
         """A name that nobody has; its output's file is the claim."""
         for k in itertools.count(1):
+            self._file(f"{base}-{k}")  # a server without an entry could not be stopped
             with suppress(FileExistsError):
                 self._output(f"{base}-{k}").touch(exist_ok=False)
                 return f"{base}-{k}"
@@ -124,7 +125,7 @@ class Servers:
         try:
             facts = json.loads(self._file(name).read_text(encoding="utf-8"))
             known = EnvServer(**{**facts, "urls": ()})
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             raise ServerError(f"there is no server called {name!r}") from None
         process = self._started.get(name)
         # A child's own end is known at once, and on every system; of others, only whether they are still there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import time
@@ -36,7 +37,7 @@ class RunLock:
             try:
                 _take_until(until, descriptor)
                 # Its holder may have removed the file between our opening and locking it.
-                if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                if _is_at(path, descriptor):
                     self._descriptor = descriptor
             except (BlockingIOError, PermissionError):
                 raise Locked(_read(path)) from None
@@ -59,15 +60,22 @@ class RunLock:
 
 
 def held(path: Path) -> bool:
-    """Whether a process holds the lock now. Looking takes it for a moment, which who wants it sits out."""
+    """Whether a process holds the lock now. Raises nothing, whatever lies there.
+
+    Looking shares the lock for a moment: those who look are not in each other's way, and who wants it sits them out.
+    """
     try:
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY | os.O_NONBLOCK)
+    except PermissionError:  # it is there and somebody else's; only a run that was killed would have left it
+        return True
+    except OSError:
         return False
     try:
-        _take(descriptor)
+        _take(descriptor, shared=True)
     except (BlockingIOError, PermissionError):
         return True
+    except OSError:  # this file system knows no locks, so that nobody can hold one
+        return False
     finally:
         os.close(descriptor)
     return False
@@ -75,8 +83,9 @@ def held(path: Path) -> bool:
 
 def holder(path: Path) -> tuple[int, str] | None:
     """The process id and the machine's name of who holds the lock; None if nobody does."""
-    words = _read(path).split() if held(path) else []
-    return (int(words[1]), words[3]) if len(words) == 4 and words[1].isdigit() else None
+    # No process has the number 0: a signal to it would go to ourselves.
+    told = re.fullmatch(r"process ([1-9][0-9]{0,8}) on (\S+)", _read(path)) if held(path) else None
+    return (int(told[1]), told[2]) if told else None
 
 
 def _take_until(until: float, descriptor: int) -> None:
@@ -89,13 +98,20 @@ def _take_until(until: float, descriptor: int) -> None:
             time.sleep(0.01)
 
 
-def _take(descriptor: int) -> None:
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _take(descriptor: int, shared: bool = False) -> None:
     if sys.platform == "win32":
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # far behind the text, which stays readable
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
     else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def _read(path: Path) -> str:

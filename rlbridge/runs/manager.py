@@ -14,16 +14,18 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rlbridge.config import ConfigError, RunConfig, dump_config, load_config
 from rlbridge.runs.folder import RunFolder, RunFolderError
+from rlbridge.runs.launches import Launches
 from rlbridge.runs.lock import holder
-from rlbridge.runs.process import Detached, tail
 from rlbridge.runs.standing import Standing, standing
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LAUNCHES = ".launches"
+_LEAVING_SECONDS = 10.0  # torch takes its time
 
 
 class Runs:
@@ -34,16 +36,14 @@ class Runs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        self._launches = self.folder / _LAUNCHES
-        self._launches.mkdir(parents=True, exist_ok=True)
-        self._started: dict[str, Detached] = {}
+        self._launches = Launches(self.folder / _LAUNCHES)
         self._configs: dict[str, tuple[int, RunConfig]] = {}
 
     def names(self) -> list[str]:
         """All runs, also those that failed before they had a folder."""
         folders = [path.parent for path in self.folder.glob("*/config.yaml")]
         there = {path.name for path in folders if _NAME.fullmatch(path.name) and not path.is_symlink()}
-        return sorted(there | {path.stem for path in self._launches.glob("*.yaml")})
+        return sorted(there | self._launches.names())
 
     def path(self, name: str) -> Path:
         """Its folder, which need not be there yet. No name leads out of the folder of runs."""
@@ -55,48 +55,60 @@ class Runs:
         return RunFolder.open(self.path(name))
 
     def standing(self, name: str) -> Standing:
-        """What it is doing."""
-        path, process = self.path(name), self._started.get(name)
-        exit_code = None if process is None else process.exit_code
-        starting = process is not None and exit_code is None
+        """What it is doing. Whatever somebody wrote into its folder, this says so or leaves it out."""
+        path, launch = self.path(name), self._launches.last(name)
+        starting = launch is not None and launch.alive
         if (path / "config.yaml").is_file():
-            try:
-                config: RunConfig | None = self.config(name)
-            except ConfigError:
-                config = None
-            now = standing(path, config)
-            fresh = process is not None and now.updated >= process.began  # it has told of its own end
+            now = standing(path, self._config_or_none(name))
+            fresh = launch is not None and now.updated >= launch.began  # it has told of its own end
             if starting and not now.alive and not fresh:  # its process does not hold the folder yet
                 return Standing(**{**now.__dict__, "status": "starting", "why": ""})
             return now
-        if not starting and not self._draft(name).is_file():
+        if not starting and not self._launches.draft(name).is_file():
             raise RunFolderError(f"there is no run called {name!r} in {self.folder}")
-        asked = self.config(name)
+        asked = self._config_or_none(name)
         return Standing(
             name,
             "starting" if starting else "failed",
-            total_steps=asked.algorithm.total_steps,
-            target=asked.env.target,
-            algorithm=asked.algorithm.name,
-            why="" if starting else self.told(name).strip() or f"its process ended with exit code {exit_code}",
+            total_steps=asked.algorithm.total_steps if asked else 0,
+            target=asked.env.target if asked else "",
+            algorithm=asked.algorithm.name if asked else "",
+            why="" if starting else self.told(name).strip() or _ended_with(launch.exit_code if launch else None),
         )
 
     def config(self, name: str) -> RunConfig:
-        """Its settings. Raises ConfigError where its file holds none."""
+        """Its settings.
+
+        Raises:
+            ConfigError: its file holds none, or cannot be read.
+        """
         file = self.path(name) / "config.yaml"
-        file = file if file.is_file() else self._draft(name)
+        if file.is_symlink():
+            raise ConfigError(f"{file} is a link; the settings of a run are in its own folder")
+        file = file if file.is_file() else self._launches.draft(name)
         try:
             changed = file.stat().st_mtime_ns
         except OSError:
             raise RunFolderError(f"there is no run called {name!r} in {self.folder}") from None
         known = self._configs.get(name)
         if known is None or known[0] != changed:  # reading YAML takes longer than all the rest that is told of a run
-            known = self._configs[name] = (changed, load_config(file))
+            try:
+                known = self._configs[name] = (changed, load_config(file))
+            except ConfigError:
+                raise
+            except (ValueError, TypeError, ArithmeticError, RecursionError) as error:  # what only an edited file holds
+                raise ConfigError(f"cannot read the run file {str(file)!r}: {error}") from None
         return known[1]
 
+    def _config_or_none(self, name: str) -> RunConfig | None:
+        try:
+            return self.config(name)
+        except (ConfigError, RunFolderError):
+            return None
+
     def told(self, name: str) -> str:
-        """What its process printed, as far as it was started from here; at the end of that, why it failed."""
-        return tail(self._output(name))
+        """What its process printed, as far as a page started it; at the end of that, why it failed."""
+        return self._launches.printed(name)
 
     # ------------------------------------------------------------------------------------------------------ steering
 
@@ -104,32 +116,33 @@ class Runs:
         """Train, in a process of its own; returns the run's name.
 
         Raises:
-            RunFolderError: ``run.name`` is taken.
+            RunFolderError: ``run.name`` is taken, or being started.
         """
         name = config.run.name or self.free_name(config)
         if self.path(name).exists() and not config.run.overwrite:
             raise RunFolderError(f"there is a run called {name!r} already. Choose another name.")
         placed = config.run.model_copy(update={"name": name, "dir": str(self.folder)})
-        draft = self._draft(name)
-        draft.write_text(dump_config(config.model_copy(update={"run": placed})), encoding="utf-8")
-        self.start_again(name)
+        settings = dump_config(config.model_copy(update={"run": placed}))
+        self._launch(name, self._training(name), settings)
         return name
 
     def start_again(self, name: str) -> None:
         """Start a run once more that failed before it had a folder."""
-        if not self._draft(name).is_file():
+        self.path(name)
+        if not self._launches.draft(name).is_file():
             raise RunFolderError(f"there is no run called {name!r} in {self.folder}")
-        self._launch(name, ["train", str(self._draft(name)), "--quiet"])
+        self._launch(name, self._training(name))
 
     def resume(self, name: str, overrides: Sequence[str] = ()) -> None:
         """Go on with a run that is held (paused), or whose process has ended.
 
         Raises:
-            RunFolderError: it goes on already.
+            RunFolderError: it goes on already, and nobody has asked it to pause.
         """
         folder = self.open(name)
         now = self.standing(name)
-        if now.status == "paused":
+        # Who takes a request to pause back at once is not told "paused" yet.
+        if now.status == "paused" or (now.alive and folder.pause.exists()):
             folder.pause.unlink(missing_ok=True)
             return
         if now.alive:
@@ -144,11 +157,11 @@ class Runs:
 
     def stop(self, name: str) -> None:
         """End it: before its next step it writes a checkpoint, exports its policy and leaves."""
-        folder, process = RunFolder(self.path(name)), self._started.get(name)
+        folder = RunFolder(self.path(name))
         if folder.held:
             folder.stop.touch()
-        elif process is not None:  # it has not come as far as its folder
-            process.terminate()
+        else:  # it has not come as far as its folder
+            self._launches.end(name)
 
     def kill(self, name: str) -> None:
         """End its process at once; what it did since the last checkpoint is lost. For one that does not answer.
@@ -157,12 +170,14 @@ class Runs:
             RunFolderError: the run is another machine's.
         """
         found = holder(self.path(name) / "lock")
-        if found is None:
+        if found is None:  # it has not come as far as its folder
+            self._launches.end(name, at_once=True)
             return
         process, machine = found
         if machine != socket.gethostname():
             raise RunFolderError(f"the process of {name} runs on {machine}, not here")
-        os.kill(process, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.kill(process, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
 
     # ---------------------------------------------------------------------------------------------------- housekeeping
 
@@ -221,24 +236,17 @@ class Runs:
             raise RunFolderError(f"{name} is {now.status}. Stop it first.")
         return self.path(name)
 
-    def _launch(self, name: str, arguments: Sequence[str]) -> None:
-        before = self._started.get(name)
-        # One that has told of its end may take a moment to leave.
-        if before is not None and not before.ended_within(5.0 if not RunFolder(self.path(name)).held else 0.0):
-            raise RunFolderError(f"{name} is being started already")
-        self._started[name] = Detached(arguments, self._output(name))
+    def _training(self, name: str) -> list[str]:
+        return ["train", str(self._launches.draft(name)), "--quiet"]
+
+    def _launch(self, name: str, arguments: Sequence[str], settings: str | None = None) -> None:
+        known = name in self.names()
+        leaving = known and not self.standing(name).alive  # if its process is there, it has told of its end
+        self._launches.start(name, arguments, settings, _LEAVING_SECONDS if leaving else 0.0)
 
     def _forget(self, name: str) -> None:
-        self._started.pop(name, None)
         self._configs.pop(name, None)
-        self._draft(name).unlink(missing_ok=True)
-        self._output(name).unlink(missing_ok=True)
-
-    def _draft(self, name: str) -> Path:
-        return self._launches / f"{name}.yaml"
-
-    def _output(self, name: str) -> Path:
-        return self._launches / f"{name}.out"
+        self._launches.forget(name)
 
 
 def waited(runs: Runs, name: str, seconds: float, *statuses: str) -> Standing:
@@ -247,3 +255,7 @@ def waited(runs: Runs, name: str, seconds: float, *statuses: str) -> Standing:
     while (now := runs.standing(name)).status not in statuses and time.monotonic() < end:
         time.sleep(0.05)
     return now
+
+
+def _ended_with(exit_code: int | None) -> str:
+    return "its process has ended" if exit_code is None else f"its process ended with exit code {exit_code}"

@@ -49,14 +49,6 @@ class Detached:
         """None while it runs. Asking takes note of its end, so that no zombie stays."""
         return self._process.poll()
 
-    def ended_within(self, seconds: float) -> bool:
-        """Whether it ends within that time."""
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
     def terminate(self) -> None:
         """Ask it to end (SIGTERM)."""
         self._process.terminate()
@@ -71,12 +63,42 @@ class Detached:
 
 
 def tail(path: Path, size: int = _TOLD_BYTES) -> str:
-    """The last ``size`` bytes of a text file, from the beginning of a line on; empty where there is none."""
+    """The last ``size`` bytes of a text file, from the beginning of a line on; empty where there is none.
+
+    A link is not followed: what a run folder holds is shown to whoever opens a page.
+    """
     try:
-        with path.open("rb") as file:
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - size))
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
     return text if end <= size else text.partition("\n")[2]
+
+
+def born(pid: int) -> str:
+    """When that process began; empty where there is none (or it has ended and nobody has looked)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return _born_elsewhere(pid)
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _born_elsewhere(pid: int) -> str:
+    """Without /proc, what ps says; on Windows nothing is known of a process that is no child of ours."""
+    if Path("/proc/self/stat").exists() or os.name == "nt":
+        return ""
+    try:
+        said = subprocess.run(
+            ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    state, _, began = said.stdout.strip().partition(" ")
+    return "" if state.startswith("Z") else began.strip()

@@ -12,6 +12,7 @@ from rlbridge.runs.folder import RunFolder
 
 Status = Literal["starting", "running", "paused", "stopping", "finished", "stopped", "failed", "killed"]
 _ITS_OWN_END = ("total_steps", "target_return")
+_ABSURD = 1e15  # no run counts that far
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,12 @@ class Standing:
 def standing(path: Path, config: RunConfig | None) -> Standing:
     """Of the run in the folder ``path`` with that config, if it could be read.
 
-    A state that is torn or missing counts as not yet written.
+    A state that is torn or missing counts as not yet written, and so does what is no number in it: whatever somebody
+    wrote into one run's folder, the others can be looked at.
     """
     folder = RunFolder(path)
     held, state = folder.held, _read(folder.state)
-    counts = {name: _number(state.get(name)) for name in ("steps", "total_steps", "episodes", "updated")}
+    counts = {name: _number(state.get(name)) or 0.0 for name in ("steps", "total_steps", "episodes", "updated")}
     metrics = state.get("metrics")
     return Standing(
         name=path.name,
@@ -64,12 +66,12 @@ def standing(path: Path, config: RunConfig | None) -> Standing:
         steps=int(counts["steps"]),
         total_steps=int(counts["total_steps"]) or (config.algorithm.total_steps if config else 0),
         episodes=int(counts["episodes"]),
-        best=None if state.get("best") is None else _number(state["best"]),
-        metrics={str(k): _number(v) for k, v in metrics.items()} if isinstance(metrics, dict) else {},
+        best=_number(state.get("best")),
+        metrics=_numbers(metrics) if isinstance(metrics, dict) else {},
         target=config.env.target if config else "",
         algorithm=config.algorithm.name if config else "",
         updated=counts["updated"],
-        why=str(state.get("error") or state.get("reason") or ""),
+        why=next((said for said in (state.get("error"), state.get("reason")) if said and isinstance(said, str)), ""),
     )
 
 
@@ -91,10 +93,17 @@ def _status(folder: RunFolder, held: bool, state: dict[str, Any]) -> Status:
 def _read(path: Path) -> dict[str, Any]:
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return state if isinstance(state, dict) else {}
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
+def _number(value: Any) -> float | None:
+    """None for what is none, not finite, or absurd."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _ABSURD:
+        return None
+    return float(value)
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    return {name: number for name, value in values.items() if (number := _number(value)) is not None}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 POINTS = 500
 _KEPT = b'"eval/'
 _CHUNK = 1 << 22
+_MARK = 256
+_LARGEST = 1e300  # beyond it a chart cannot calculate
 
 
 class Curve:
@@ -26,30 +29,41 @@ class Curve:
 
     def _clear(self) -> None:
         self._offset, self._lines, self._stride = 0, 0, 1
-        self._rest = b""
+        self._rest, self._mark = b"", b""  # what is no whole line yet, and the end of what was read
+        self._known: tuple[int, ...] = ()
         self._rows: list[tuple[int, dict[str, float]]] = []  # with each row's line number
         self._latest: dict[str, float] | None = None
 
     def read(self) -> list[dict[str, float]]:
         """All rows kept, by rising step, and always the latest; what was written since the last call is read.
 
-        A run that was resumed has taken back its last rows: then everything is read anew.
+        A run that was resumed has taken back its last rows, and a deleted one may have a namesake: then everything is
+        read anew.
         """
         with self._lock:
             try:
-                size = self._file.stat().st_size
-            except OSError:
-                size = 0
-            if size < self._offset:
-                self._clear()
-            if size > self._offset:
                 with self._file.open("rb") as file:
-                    file.seek(self._offset)
-                    while chunk := file.read(_CHUNK):
-                        self._offset += len(chunk)
-                        self._take(chunk)
+                    self._go_on(file)
+            except OSError:
+                self._clear()
             rows = [row for _, row in self._rows]
             return rows if self._latest is None or (rows and rows[-1] is self._latest) else [*rows, self._latest]
+
+    def _go_on(self, file: BinaryIO) -> None:
+        now = os.fstat(file.fileno())
+        known = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns)
+        if known == self._known:
+            return
+        # A file of the same number need not be the same one: numbers are used again. What was read must still be there.
+        file.seek(max(self._offset - _MARK, 0))
+        if known[:2] != self._known[:2] or now.st_size < self._offset or file.read(len(self._mark)) != self._mark:
+            self._clear()
+        file.seek(self._offset)
+        while chunk := file.read(_CHUNK):
+            self._offset += len(chunk)
+            self._mark = (self._mark + chunk[-_MARK:])[-_MARK:]
+            self._take(chunk)
+        self._known = known
 
     def _take(self, chunk: bytes) -> None:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
@@ -89,8 +103,14 @@ def series(rows: list[dict[str, float]], name: str) -> list[tuple[float, float]]
 
 
 def _parsed(line: bytes) -> dict[str, float] | None:
+    """The finite numbers of a row. Nothing else may reach a chart: the browser runs some of it as code."""
     try:
         row: Any = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), (int, float)) else None
+    numbers = {name: value for name, value in row.items() if _is_number(value)} if isinstance(row, dict) else {}
+    return numbers if "step" in numbers else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGEST

@@ -21,6 +21,7 @@ class RunButtons:
     def __init__(self, workshop: Workshop, t: Words, name: str) -> None:
         self._workshop, self._runs, self._t, self._name = workshop, workshop.runs, t, name
         self._now: Standing | None = None
+        self._starting_since: float | None = None  # [s, monotonic], as far as this page has seen
 
     def build(self) -> None:
         t = self._t
@@ -37,7 +38,12 @@ class RunButtons:
     def show(self, now: Standing) -> None:
         """Offer what makes sense now."""
         self._now = now
+        if now.status != "starting":
+            self._starting_since = None
+        elif self._starting_since is None:
+            self._starting_since = time.monotonic()
         silent = now.status == "stopping" and time.time() - self._asked_at() > _PATIENCE
+        silent |= self._starting_since is not None and time.monotonic() - self._starting_since > _PATIENCE
         left = now.steps < now.total_steps
         self._pause.set_visibility(now.status == "running")
         self._stop.set_visibility(now.status in ("running", "paused", "starting"))

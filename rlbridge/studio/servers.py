@@ -11,13 +11,12 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rlbridge.runs.process import Detached, tail
+from rlbridge.runs.process import Detached, born, tail
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -71,13 +70,13 @@ class Servers:
         (:meth:`~rlbridge.studio.workshop.Workshop.require_target`).
         """
         folder = self.catalog.get(environment)
-        base = re.sub(r"[^A-Za-z0-9._]+", "-", environment).strip("-.")[:60] or "server"
+        base = re.sub(r"[^A-Za-z0-9._]+", "-", environment).strip("-._")[:60] or "server"
         name = self._claimed(base)
         what = str(folder) if folder else environment
         binds = ["--bind", "grpc://127.0.0.1:0", "--bind", "http://127.0.0.1:0"]
         process = Detached(["serve", what, *binds], self._output(name))
         self._started[name] = process
-        facts = EnvServer(name, environment, process.pid, _born(process.pid), str(folder) if folder else None)
+        facts = EnvServer(name, environment, process.pid, born(process.pid), str(folder) if folder else None)
         whole = self.folder / f"{name}.new"
         whole.write_text(json.dumps(asdict(facts)), encoding="utf-8")
         whole.replace(self._file(name))
@@ -86,6 +85,7 @@ class Servers:
     def _claimed(self, base: str) -> str:
         """A name that nobody has; its output's file is the claim."""
         for k in itertools.count(1):
+            self._file(f"{base}-{k}")  # a server without an entry could not be stopped
             with suppress(FileExistsError):
                 self._output(f"{base}-{k}").touch(exist_ok=False)
                 return f"{base}-{k}"
@@ -125,11 +125,11 @@ class Servers:
         try:
             facts = json.loads(self._file(name).read_text(encoding="utf-8"))
             known = EnvServer(**{**facts, "urls": ()})
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             raise ServerError(f"there is no server called {name!r}") from None
         process = self._started.get(name)
         # A child's own end is known at once, and on every system; of others, only whether they are still there.
-        alive = process.exit_code is None if process else bool(known.born) and _born(known.pid) == known.born
+        alive = process.exit_code is None if process else bool(known.born) and born(known.pid) == known.born
         # The addresses are near the beginning; a server that warns a lot has pushed them out of the end.
         text, output = _head(self._output(name)), tail(self._output(name))
         urls = tuple(dict.fromkeys(re.findall(r"^serving (\S+)$", f"{text}\n{output}", re.MULTILINE)))
@@ -189,30 +189,3 @@ def _head(path: Path, size: int = 65_536) -> str:
             return file.read(size).decode("utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _born(pid: int) -> str:
-    """When that process began; empty where there is none (or it has ended and nobody has looked)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return _born_elsewhere(pid)
-    return "" if fields[0] == "Z" else fields[19]
-
-
-def _born_elsewhere(pid: int) -> str:
-    """Without /proc, what ps says; on Windows nothing is known of a process that is no child of ours."""
-    if Path("/proc/self/stat").exists() or os.name == "nt":
-        return ""
-    try:
-        said = subprocess.run(
-            ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    state, _, began = said.stdout.strip().partition(" ")
-    return "" if state.startswith("Z") else began.strip()

@@ -3,6 +3,8 @@
 import itertools
 import json
 
+import pytest
+
 from rlbridge.studio.curves import POINTS, Curve, series
 
 
@@ -67,3 +69,33 @@ def test_what_a_resumed_run_took_back_is_not_shown(tmp_path):
     curve.read()
     write(file, rows_of(range(4)), mode="w")
     assert [row["step"] for row in curve.read()] == [0, 32, 64, 96]
+
+
+def test_a_longer_run_of_the_same_name_keeps_no_row_of_the_one_deleted(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    write(file, rows_of(range(10)))
+    curve = Curve(file)
+    assert len(curve.read()) == 10
+    file.rename(tmp_path / "gone")  # its number is not used again
+    write(file, rows_of(range(100, 130)))
+    assert [row["step"] for row in curve.read()] == [32 * n for n in range(100, 130)]
+    write(file, rows_of(range(200, 250)), mode="w")  # its number is
+    assert [row["step"] for row in curve.read()] == [32 * n for n in range(200, 250)]
+    write(file, rows_of(range(250, 252)))
+    assert [row["step"] for row in curve.read()] == [32 * n for n in range(200, 252)]
+    file.unlink()
+    assert curve.read() == []
+
+
+@pytest.mark.parametrize(
+    "value", ['{":x": "1"}', "[1]", '"1"', "true", "null", "NaN", "Infinity", "-1e999", f"1{'0' * 400}", "[" * 100_000]
+)
+def test_what_is_no_finite_number_reaches_no_chart(tmp_path, value):
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(f'{{"step": 0}}\n{{"step": 30, "rollout/ep_rew_mean": {value}, "train/loss": 1}}\n')
+    rows = Curve(file).read()
+    assert rows[0] == {"step": 0}
+    assert rows[1:] in ([{"step": 30, "train/loss": 1}], [])  # the whole row goes where it is no JSON
+    assert series(rows, "rollout/ep_rew_mean") == []
+    file.write_text(f'{{"step": {value}}}\n')
+    assert Curve(file).read() == []

@@ -1,12 +1,14 @@
 """The page of one run, and what can be asked of it there."""
 
 import asyncio
+import os
+import signal
 
 import pytest
 
 from rlbridge.config import load_config
-from rlbridge.runs.lock import holder
 from rlbridge.server import serve
+from tests.studio.served import say_yes
 from tests.studio.simulated import element, is_there, make_workshop, studio_user, until
 
 LONG = {
@@ -23,8 +25,7 @@ def workshop(tmp_path):
     workshop = make_workshop(tmp_path)
     yield workshop
     for name in workshop.runs.names():
-        if holder(workshop.runs.path(name) / "lock"):
-            workshop.runs.kill(name)
+        workshop.runs.kill(name)
 
 
 def test_a_run_is_watched_held_stopped_and_taken_up(workshop):
@@ -81,6 +82,26 @@ def test_a_run_that_cannot_start_shows_why(workshop):
             await user.open("/run/long")
             await until(lambda: element(user, "status").text == "failed", SECONDS)
             await until(lambda: "nothing answers at grpc://127.0.0.1:1" in element(user, "trouble").text)
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_hangs_while_it_starts_can_be_killed(workshop, monkeypatch):
+    monkeypatch.setattr("rlbridge.studio.run_buttons._PATIENCE", 0.5)
+    workshop.runs.start(load_config(LONG))
+    os.kill(workshop.runs._launches.last("long").pid, signal.SIGSTOP)
+
+    async def scenario():
+        async with studio_user(workshop) as user:
+            await user.open("/run/long")
+            assert element(user, "status").text == "starting"
+            assert not is_there(user, "kill")
+            await until(lambda: is_there(user, "kill"))
+            user.find(marker="kill").click()
+            await user.should_see("End the process of long at once?")
+            say_yes(user, "Kill")
+            await until(lambda: element(user, "status").text == "failed")
+            assert not is_there(user, "kill")
 
     asyncio.run(scenario())
 

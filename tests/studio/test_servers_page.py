@@ -9,7 +9,8 @@ import pytest
 from nicegui import ui
 
 import rlbridge
-from rlbridge.studio.servers import Servers
+from rlbridge.studio.legacy import LegacyRefused, describe_legacy
+from rlbridge.studio.servers import ServerError, Servers
 from rlbridge.studio.servers_page import servable
 from rlbridge.studio.workshop import TargetRefused
 from tests.studio.served import ended, press, said, say_yes, url_of
@@ -160,3 +161,43 @@ def test_the_addresses_stay_when_a_server_has_said_much_since(tmp_path):
     (tmp_path / "a-1.json").write_text('{"name": "a-1", "environment": "a", "pid": 1, "born": ""}')
     (tmp_path / "a-1.out").write_text("serving grpc://127.0.0.1:1\n" + "a warning\n" * 5_000)
     assert servers.get("a-1").urls == ("grpc://127.0.0.1:1",)
+
+
+@pytest.mark.parametrize("named", ["_under", "-._under", "__", "...", "\u5851"])
+def test_a_server_of_any_name_has_an_entry(tmp_path, monkeypatch, named):
+    class Nothing:
+        pid, exit_code = os.getpid(), None
+
+        def __init__(self, arguments, output):
+            pass
+
+    monkeypatch.setitem(Servers.start.__globals__, "Detached", Nothing)
+    servers = Servers(tmp_path / "servers", {named: tmp_path})
+    name = servers.start(named)
+    assert [server.name for server in servers.all()] == [name]
+
+
+def test_no_process_is_started_under_a_name_that_is_none(tmp_path, monkeypatch):
+    servers = Servers(tmp_path)
+    monkeypatch.setitem(Servers.start.__globals__, "Detached", None)
+    with pytest.raises(ServerError, match="no server's name"):
+        servers._claimed("_under")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_corrected_initial_state_is_another_server(tmp_path):
+    first, place = describe_legacy(tmp_path, "http://user:secret@127.0.0.1:8000/", "0, 0", "2")
+    again, _ = describe_legacy(tmp_path, "http://user:secret@127.0.0.1:8000/", "0, 0", "2")
+    corrected, other = describe_legacy(tmp_path, "http://user:secret@127.0.0.1:8000/", "0, 1", "2")
+    assert first == again != corrected
+    assert place != other
+    assert "secret" not in first  # it is shown on pages
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[", f"http://{'a' * 300}/", "http://h:99999/", "ftp://h/", "http://", "", "http://[::1"]
+)
+def test_an_address_that_is_none_is_refused(tmp_path, url):
+    with pytest.raises(LegacyRefused, match="no address"):
+        describe_legacy(tmp_path, url, "0", "2")
+    assert list(tmp_path.iterdir()) == []

@@ -14,8 +14,8 @@ import pytest
 from rlbridge.config import ConfigError, load_config
 from rlbridge.runs.folder import RunFolderError
 from rlbridge.runs.lock import RunLock, held, holder
-from rlbridge.runs.process import tail
 from rlbridge.runs.manager import Runs, waited
+from rlbridge.runs.process import tail
 
 LONG = {
     "env": {"target": "CartPole-v1", "num_envs": 2},
@@ -78,8 +78,7 @@ def test_the_end_of_who_started_it_is_not_the_end_of_a_run(runs):
     """SIGKILL to the starter's whole process group: the run goes on, and somebody else can stop it."""
     starter = (
         "import json, sys, time; from pathlib import Path; from rlbridge.config import load_config; "
-        "from rlbridge.runs.process import tail
-from rlbridge.runs.manager import Runs; "
+        "from rlbridge.runs.manager import Runs; "
         "print(Runs(Path(sys.argv[1])).start(load_config(json.loads(sys.argv[2]))), flush=True); time.sleep(600)"
     )
     process = subprocess.Popen(

@@ -293,7 +293,7 @@ def test_whatever_lies_where_a_lock_should_can_be_looked_at(runs, monkeypatch):
     def refused(*arguments):
         raise PermissionError
 
-    monkeypatch.setattr("rlbridge.runs.lock.os.open", refused)
+    monkeypatch.setattr(os, "open", refused)
     assert held(folder / "lock")  # somebody else's, and not left behind: so it is held
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from rlbridge.config import load_config
 from rlbridge.server import serve
+from rlbridge.studio.run_buttons import RunButtons
 from tests.studio.served import say_yes
 from tests.studio.simulated import element, is_there, make_workshop, studio_user, until
 
@@ -87,7 +88,7 @@ def test_a_run_that_cannot_start_shows_why(workshop):
 
 
 def test_a_run_that_hangs_while_it_starts_can_be_killed(workshop, monkeypatch):
-    monkeypatch.setattr("rlbridge.studio.run_buttons._PATIENCE", 0.5)
+    monkeypatch.setitem(RunButtons.show.__globals__, "_PATIENCE", 0.5)
     workshop.runs.start(load_config(LONG))
     os.kill(workshop.runs._launches.last("long").pid, signal.SIGSTOP)
 

@@ -63,7 +63,7 @@ class PlantDesk:
             heeded or not open_now,
             open_now and self.plant.live and at is not None and time.time() - at > limit,
             self._signals(records, opening),
-            _interlocks(opening, standing.latched),
+            _interlocks(opening, self.plant, standing.latched),
             _advice(records, standing.confirmed) if mode == "advise" and open_now and not standing.estop else [],
             records,
         )
@@ -119,8 +119,11 @@ def _gate(records: list[dict[str, Any]]) -> tuple[bool | None, str]:
     return None, ""
 
 
-def _interlocks(opening: dict[str, Any], latched: frozenset[str]) -> list[InterlockNow]:
-    known = [lock for lock in opening.get("interlocks") or [] if isinstance(lock, dict)]
+def _interlocks(opening: dict[str, Any], plant: PlantEntry, latched: frozenset[str]) -> list[InterlockNow]:
+    """Those of the last session's gate; before there was one, those of the plant's file."""
+    known: list[dict[str, Any]] = [lock for lock in opening.get("interlocks") or [] if isinstance(lock, dict)]
+    if not opening:
+        known = [dict(zip(("when", "until", "latch"), lock, strict=True)) for lock in plant.interlocks]
     found = [
         InterlockNow(str(lock.get("when")), lock.get("until"), bool(lock.get("latch")), lock.get("when") in latched)
         for lock in known

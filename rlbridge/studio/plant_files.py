@@ -28,6 +28,7 @@ class PlantEntry:
         live: it runs on the wall clock.
         period: of its clock [s].
         ranges: of its signals, as far as the file says them.
+        interlocks: when, until, and whether it latches, of each.
     """
 
     name: str
@@ -38,6 +39,7 @@ class PlantEntry:
     live: bool = False
     period: float = 1.0
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    interlocks: tuple[tuple[str, str | None, bool], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,4 +93,5 @@ def _entry(name: str, file: Path, part: dict[str, Any], gate: dict[str, Any]) ->
         plant.driver is not None or plant.clock.real_time,
         plant.clock.period,
         {key: (signal.low, signal.high, signal.unit or "") for key, signal in plant.signals.items()},
+        tuple((str(lock.when), lock.until and str(lock.until), lock.latch) for lock in plant.gate.interlocks),
     )

@@ -147,13 +147,15 @@ class PlantPanel:
             return t("No session yet: nothing has been written to the audit.")
         seconds = max(0, round(time.time() - now.at))
         if not now.session:
-            return t("No session. The last one ended {n} s ago.", n=seconds)
+            return t("No session. The last one ended {n} s ago: what is shown below is from then.", n=seconds)
         return t("Session of {by}, last line {n} s ago", by=now.session, n=seconds)
 
     def _warnings(self, now: PlantNow) -> list[str]:
         t, found = self._t, []
         if now.unreadable:
             found.append(t("What is in force is not known here: {problem}", problem=now.estop))
+        if now.estop and not now.session and not now.unreadable:
+            found.append(t("No session is open: nobody acts on the plant, and the next session finds it stopped."))
         if now.late:
             found.append(
                 t(

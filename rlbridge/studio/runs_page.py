@@ -67,6 +67,10 @@ class _RunsTable:
             """<q-td :props="props">
             <a :href="'/run/' + encodeURIComponent(props.value)">{{ props.value }}</a></q-td>""",
         )
+        # Without a name of its own a tick box says only that it is one.
+        box = """<q-checkbox v-model="props.selected" :aria-label="%s" />"""
+        self.table.add_slot("body-selection", box % f"'{t('Select')} ' + props.row.name")
+        self.table.add_slot("header-selection", box % f"'{t('Select all')}'")
         with ui.row().classes("q-my-sm studio-line").props(f'role="toolbar" aria-label="{t("Selected runs")}"'):
             self._buttons = [
                 ui.button(t("Clone"), icon="content_copy", on_click=self._clone).mark("clone"),

@@ -184,3 +184,16 @@ def test_plants_are_found_though_their_files_are_wrong(tmp_path):
         "several/a": several / "a.jsonl",
     }
     assert [file.file for file in unreadable] == [several / "broken.yaml"]
+
+
+def test_interlocks_are_told_before_any_session(tmp_path):
+    workshop, _ = make(tmp_path)
+
+    async def scenario():
+        async with studio_user(workshop) as user:
+            await user.open("/servers")
+            await until(lambda: said(user, "interlocks") == "level > 9 · latches")
+            press(user, "estop")
+            await until(lambda: "the next session finds it stopped" in said(user, "plant-notes"))
+
+    asyncio.run(scenario())

@@ -25,7 +25,6 @@ class Detached:
     """
 
     def __init__(self, arguments: Sequence[str], output: Path) -> None:
-        self.output = output
         self.began = time.time()
         alone: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
@@ -48,18 +47,6 @@ class Detached:
     def exit_code(self) -> int | None:
         """None while it runs. Asking takes note of its end, so that no zombie stays."""
         return self._process.poll()
-
-    def terminate(self) -> None:
-        """Ask it to end (SIGTERM)."""
-        self._process.terminate()
-
-    def kill(self) -> None:
-        """End it (SIGKILL)."""
-        self._process.kill()
-
-    def told(self) -> str:
-        """The end of what it printed."""
-        return tail(self.output)
 
 
 def tail(path: Path, size: int = _TOLD_BYTES) -> str:

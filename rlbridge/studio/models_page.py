@@ -39,11 +39,12 @@ class _Models:
                 ui.label(t("No run has a policy yet. Its first comes with its first checkpoint."))
                 ui.link(t("New run"), "/new")
             return
-        with ui.element("section").classes("studio-card").props(f'aria-label="{t("What to play")}"'):
+        with ui.element("section").classes("studio-card").props(f'aria-label="{t("What to play")}"') as play:
             self._choices(wanted if wanted in self._policies else next(iter(self._policies)))
-            self._view = PlayerView(t, self._arguments, t("Play"))
         self._files = PolicyFiles(self._workshop, t, self._chosen, self._what)
         await self._take_run()
+        with play:  # nothing is awaited after it: its timer sends the page, whole or not
+            PlayerView(t, self._arguments, t("Play"))
 
     def _choices(self, first: str) -> None:
         t = self._t

@@ -42,8 +42,7 @@ def add_to(workshop: Workshop) -> None:
                 return
             page = _RunPage(workshop, t, name)
             page.build(now)
-            await page.refresh()
-            ui.timer(_SECONDS, page.refresh)
+            ui.timer(_SECONDS, page.refresh)  # nothing is awaited after a timer: it sends the page, whole or not
 
 
 class _RunPage:
@@ -59,7 +58,7 @@ class _RunPage:
         t = self._t
         with ui.element("section").classes("studio-card"):
             with ui.row().classes("studio-line full-width"):
-                self._status = ui.badge(t(now.status)).classes("text-body1 q-pa-sm").mark("status")
+                self._status = ui.badge().classes("text-body1 q-pa-sm").mark("status")
                 self._status.props('role="status" data-testid="status"')
                 self._what = ui.label(f"{now.algorithm.upper()} · {now.target}").classes("studio-quiet")
                 ui.space()
@@ -70,6 +69,7 @@ class _RunPage:
             self._bar = ui.linear_progress(0.0, show_value=False).props(f'size=10px aria-label="{t("Progress")}"')
             self._bar.classes("q-my-sm")
             self._numbers = ui.label().mark("numbers").props('data-testid="numbers"')
+            self._show(now)
         with ui.element("div").classes("studio-charts q-my-md"):
             self._returns = self._chart(t("Return"))
             self._losses = self._chart(t("Losses"))
@@ -101,18 +101,21 @@ class _RunPage:
         except (RunFolderError, ValueError) as error:  # deleted, or renamed
             self._trouble.text = refusal(self._t, error)
             return
-        self._buttons.show(now)
-        self._status.text = self._t(now.status)
-        self._status.props(f"color={_COLOURS[now.status]}")
+        self._show(now)
         self._trouble.text = self._said(now) or await self._pulse.trouble(now)
-        self._numbers.text = self._progress(now)
-        self._bar.value = min(now.steps / now.total_steps, 1.0) if now.total_steps else 0.0
         seen = (now.updated, now.status)
         due = time.monotonic() - self._drawn_at >= _DRAW_SECONDS or not now.alive
         if seen != self._seen and due:
             self._seen, self._drawn_at = seen, time.monotonic()
             await self._draw()
             self._log_text.text = await asyncio.to_thread(tail, self._path / "log.txt", _LOG_BYTES)
+
+    def _show(self, now: Standing) -> None:
+        self._buttons.show(now)
+        self._status.text = self._t(now.status)
+        self._status.props(f"color={_COLOURS[now.status]}")
+        self._numbers.text = self._progress(now)
+        self._bar.value = min(now.steps / now.total_steps, 1.0) if now.total_steps else 0.0
 
     async def _draw(self) -> None:
         rows = await asyncio.to_thread(self._workshop.curves.read, self._path / "metrics.jsonl")

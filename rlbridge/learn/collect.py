@@ -112,17 +112,18 @@ class StepCollector:
             if self.observation is None:
                 self._begin_anew(rollout, t)
             for group in self.groups:
-                if group.under_way:
-                    self._store(rollout, t - 1, group.rows, self._receive(group))
-                rows = group.rows
+                rows, observed = group.rows, group.under_way
+                if observed:
+                    rollout.observation_np[t, rows] = group.observe(self.transitions)
                 with torch.inference_mode():
                     raw = distribution.sample(self.policy(rollout.observation[t, rows].to(device)), noise[t, rows])
                     rollout.action_np[t, rows] = raw.cpu().numpy()
                 group.send(self.policy.actions.to_environment(rollout.action_np[t, rows]))
+                if observed:  # while they step
+                    self._store(rollout, t - 1, rows, self._settle(group))
         self._take_in(rollout, rollout.steps)
 
     def _store(self, rollout: Rollout, t: int, rows: slice, step: Step) -> None:
-        rollout.observation_np[t + 1, rows] = step.observation
         rollout.reward[t, rows] = step.reward
         rollout.terminated[t, rows] = step.terminated
         rollout.truncated[t, rows] = step.truncated
@@ -136,7 +137,8 @@ class StepCollector:
             return
         waiting = [group for group in self.groups if group.under_way]
         for group in waiting:
-            self._store(rollout, steps - 1, group.rows, self._receive(group))
+            rollout.observation_np[steps, group.rows] = group.observe(self.transitions)
+            self._store(rollout, steps - 1, group.rows, self._settle(group))
         if waiting:
             self.filled, self.observation = steps, rollout.observation_np[steps].copy()
 
@@ -176,12 +178,16 @@ class StepCollector:
         Raises:
             NotFinite: a reward or an observation is NaN or infinite; says where.
         """
-        step = Step.join([self._receive(group) for group in self.groups])
+        steps = []
+        for group in self.groups:
+            group.observe(self.transitions)
+            steps.append(self._settle(group))
+        step = Step.join(steps)
         self.observation = step.observation
         return step
 
-    def _receive(self, group: Stepper) -> Step:
-        step, self.transitions, dropped, finished, infos = group.receive(self.transitions)
+    def _settle(self, group: Stepper) -> Step:
+        step, self.transitions, dropped, finished, infos = group.settle(self.transitions)
         self.dropped += dropped
         self.gates.add(infos, step.valid, group.rows)
         self.episodes += [Episode(self.transitions, total, length) for total, length in finished]

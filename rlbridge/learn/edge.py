@@ -87,7 +87,9 @@ class EdgeCollector(StepCollector):
             rollout.action_np[t] = self.action()
             if present.log_prob is not None:
                 rollout.log_prob[t] = present.log_prob[self._at]
-            self._store(rollout, t, slice(None), self.receive())
+            step = self.receive()
+            rollout.observation_np[t + 1] = step.observation
+            self._store(rollout, t, slice(None), step)
             self.filled = t + 1
 
     def _present(self) -> RolloutResult:

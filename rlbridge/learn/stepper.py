@@ -54,6 +54,7 @@ class Stepper:
         self.rows = slice(first, first + n)
         self.under_way = False
         self._sent: NDArray[Any] | None = None
+        self._observed: tuple[Any, NDArray[Any]] | None = None  # an answer, and its observation encoded, to be settled
         self.resetting = np.zeros(n, dtype=np.bool_)
         self.returns, self.lengths = np.zeros(n), np.zeros(n, dtype=np.int64)
 
@@ -67,6 +68,7 @@ class Stepper:
         if self.under_way:  # what comes of that step belongs to episodes that end here
             with contextlib.suppress(Exception):
                 self._answer()
+        self._observed = None
         observations, _ = self.envs.reset(seed=seed + self.rows.start)
         self.resetting[:], self.returns[:], self.lengths[:] = False, 0.0, 0
         observation = self.encoder.batch(observations)
@@ -87,17 +89,37 @@ class Stepper:
             self._sent = actions
         self.under_way = True
 
-    def receive(self, transitions: int) -> Received:
-        """What the step that was sent led to.
+    def observe(self, transitions: int) -> NDArray[Any]:
+        """The encoded observations that the step which was sent led to; :meth:`settle` gives all the rest of it.
+
+        That can wait until the next step has been sent: where environments step on a server or in processes, what is
+        done meanwhile costs no time.
 
         Args:
-            transitions: of the run so far.
+            transitions: of the run before it, for messages.
 
         Raises:
-            NotFinite: a reward or an observation is NaN or infinite; says where.
+            NotFinite: an observation is NaN or infinite; says where.
         """
-        observations, rewards, terminated, truncated, infos = self._answer()
-        observation = self.encoder.batch(observations)
+        answer = self._answer()
+        observation = self.encoder.batch(answer[0])
+        step = transitions + len(self.resetting) - np.count_nonzero(self.resetting)
+        self._require_finite("observation", observation, f"at step {step}")
+        self._observed = answer, observation
+        return observation
+
+    def settle(self, transitions: int) -> Received:
+        """What the step that was observed led to.
+
+        Args:
+            transitions: of the run before it.
+
+        Raises:
+            NotFinite: a reward or a final observation is NaN or infinite; says where.
+        """
+        assert self._observed is not None, "settle before observe"
+        (_, rewards, terminated, truncated, infos), observation = self._observed
+        self._observed = None
         valid, dropped = ~self.resetting, 0
         if "bridge_valid" in infos:
             dropped = int((valid & ~infos["bridge_valid"]).sum())
@@ -109,7 +131,6 @@ class Stepper:
         final: dict[int, NDArray[Any]] = {}
         at = f"at step {transitions}"
         self._require_finite("reward", reward, at)
-        self._require_finite("observation", observation, at)
         if not self.next_step_mode and ended.any():
             final = self._final(infos, np.flatnonzero(ended & valid), at)
         # From here on nothing is refused any more: only what is handed out counts.

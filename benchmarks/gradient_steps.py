@@ -1,7 +1,7 @@
 """What one gradient step costs, on one thread: PPO's in several ways of writing it, every algorithm's against
-Stable-Baselines3's, and the pieces that other ways of writing were tried for.
+Stable-Baselines3's, the pieces that other ways of writing were tried for, and what acting costs between two steps.
 
-    python benchmarks/gradient_steps.py [ppo] [algorithms] [pieces] [--rounds 11] [--compile] [--json]
+    python benchmarks/gradient_steps.py [ppo] [algorithms] [pieces] [acting] [--rounds 11] [--compile] [--json]
 
 Rounds are interleaved; figures are medians of the process's own CPU time (on a busy machine the clock on the wall says
 more about the neighbours), ratios are medians of each round's ratio. ``--compile`` adds torch.compile, which takes a
@@ -335,9 +335,6 @@ def pieces() -> dict[str, dict[str, tuple[Step, int]]]:
             way.forward(observed)
             way.backward(slope)
 
-    actor = [normal(64, 4), normal(64, 64), normal(2, 64)]
-    actor_np, seen = [layer.numpy() for layer in actor], normal(8, 4)
-    seen_np = seen.numpy()
     return {
         "Adam over 135 k parameters": {
             "a kernel an operation": without_gradients(adam),
@@ -356,29 +353,54 @@ def pieces() -> dict[str, dict[str, tuple[Step, int]]]:
             "of normal numbers": without_gradients(lambda: rows @ weight),
             "of subnormal numbers": without_gradients(lambda: tiny @ weight),
         },
-        "acting, 8 rows, 64 x 64": {
-            "torch": without_gradients(lambda: torch.tanh(torch.tanh(seen @ actor[0].T) @ actor[1].T) @ actor[2].T),
-            "numpy": (lambda: np.tanh(np.tanh(seen_np @ actor_np[0].T) @ actor_np[1].T) @ actor_np[2].T, 1),
-        },
     }
+
+
+def acting(rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of CPU for the actions of 8 CartPoles, as a run draws them: each time after these have stepped."""
+    envs = gymnasium.make_vec("CartPole-v1", 8)
+    observation, _ = envs.reset(seed=0)
+    policy = learner_for("CartPole-v1", {"name": "ppo"}, {"hidden": [64, 64]}, num_envs=8).policy
+    noise = policy.distribution.noise(8, generator=policy.generator)
+
+    @torch.inference_mode()
+    def in_torch() -> Any:
+        return policy.distribution.sample(policy(torch.from_numpy(observation)), noise).numpy()
+
+    ways = {"torch": in_torch, "numpy": lambda: policy.draw(observation, noise.numpy())}
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):  # the first round warms up
+        for name, draw in ways.items():
+            taken, steps = 0.0, 300
+            for _ in range(steps):
+                started = time.process_time()
+                action = draw()
+                taken += time.process_time() - started
+                envs.step(policy.actions.to_environment(action))
+            times[name].append(taken / steps * 1e3)
+    return {name: values[1:] for name, values in times.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", default=["ppo", "algorithms", "pieces"], help="all by default")
+    parser.add_argument("what", nargs="*", default=["ppo", "algorithms", "pieces", "acting"], help="all by default")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    tables = {"ppo": lambda: ppo_steps(arguments.compile)} if "ppo" in arguments.what else {}
+    tables: dict[str, Callable[[], dict[str, list[float]]]] = {}
+    if "ppo" in arguments.what:
+        tables["ppo"] = lambda: measure(ppo_steps(arguments.compile), arguments.rounds)
     if "algorithms" in arguments.what:
-        tables |= {name: lambda name=name: algorithm_steps(name) for name in CASES}
+        tables |= {name: lambda name=name: measure(algorithm_steps(name), arguments.rounds) for name in CASES}
     if "pieces" in arguments.what:
-        tables |= {title: lambda pair=pair: pair for title, pair in pieces().items()}
+        tables |= {title: lambda pair=pair: measure(pair, arguments.rounds) for title, pair in pieces().items()}
+    if "acting" in arguments.what:
+        tables["acting, 8 rows, 64 x 64, between steps of 8 CartPoles"] = lambda: acting(arguments.rounds)
     results = {}
-    for title, steps in tables.items():
-        times = measure(steps(), arguments.rounds)
+    for title, measured in tables.items():
+        times = measured()
         reference = "stable-baselines3" if "stable-baselines3" in times else next(iter(times))
         against = times[reference]
         results[title] = {

@@ -1,6 +1,6 @@
 """What does the network cost training? PPO on CartPole, 8 environments, in this process and over gRPC on loopback.
 
-    python benchmarks/train_over_grpc.py [--steps 32768] [--rounds 9] [--json]
+    python benchmarks/train_over_grpc.py [--steps 32768] [--rounds 13] [--json]
 
 The server has a process of its own; local and remote trainings take turns, with the same seed. Both must end with the
 same weights to the bit, and the remote one may take at most
@@ -59,7 +59,7 @@ def run(target: str, steps: int) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=32_768, help="transitions of one training")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=13)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     command = [sys.executable, "-m", "rlbridge", "serve", "CartPole-v1", "--bind", "grpc://127.0.0.1:0"]

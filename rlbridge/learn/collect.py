@@ -100,9 +100,9 @@ class StepCollector:
         self.filled = 0
 
     def _fill(self, rollout: Rollout, check: Callable[[], None]) -> None:
-        distribution, device = self.policy.distribution, self.policy.device
+        policy = self.policy
         self._begin(rollout)
-        noise = distribution.noise(rollout.steps, rollout.num_envs, generator=self.policy.generator).to(device)
+        noise = policy.distribution.noise(rollout.steps, rollout.num_envs, generator=policy.generator).numpy()
         for t in range(self.filled, rollout.steps):
             try:
                 check()
@@ -115,10 +115,9 @@ class StepCollector:
                 rows, observed = group.rows, group.under_way
                 if observed:
                     rollout.observation_np[t, rows] = group.observe(self.transitions)
-                with torch.inference_mode():
-                    raw = distribution.sample(self.policy(rollout.observation[t, rows].to(device)), noise[t, rows])
-                    rollout.action_np[t, rows] = raw.cpu().numpy()
-                group.send(self.policy.actions.to_environment(rollout.action_np[t, rows]))
+                raw = policy.draw(rollout.observation_np[t, rows], noise[t, rows])
+                rollout.action_np[t, rows] = raw
+                group.send(policy.actions.to_environment(raw))
                 if observed:  # while they step
                     self._store(rollout, t - 1, rows, self._settle(group))
         self._take_in(rollout, rollout.steps)

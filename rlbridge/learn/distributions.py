@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -46,6 +48,14 @@ class Categorical(nn.Module):
 
     def mode(self, outputs: Tensor) -> Tensor:
         return self._logits(outputs).argmax(-1)
+
+    def draw(self, outputs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.int64]:
+        """:meth:`sample` of numpy's arrays; without noise :meth:`mode`."""
+        logits = outputs.reshape(-1, self.width, self.most)
+        if self.mask is not None:
+            logits = logits + self.mask.numpy()
+        drawn: NDArray[np.int64] = (logits if noise is None else logits + noise).argmax(-1)
+        return drawn
 
     def log_prob(self, outputs: Tensor, raw: Tensor) -> Tensor:
         """``[B]``, in nats, summed over the choices."""
@@ -104,6 +114,10 @@ class DiagonalGaussian(nn.Module):
     def mode(self, outputs: Tensor) -> Tensor:
         return outputs
 
+    def draw(self, outputs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """As that of :class:`Categorical`."""
+        return outputs if noise is None else outputs + np.exp(self.log_std.detach().numpy()) * noise
+
     def log_prob(self, outputs: Tensor, raw: Tensor) -> Tensor:
         """``[B]``, in nats, of the raw action, summed over the dimensions."""
         z = (raw - outputs) * (-self.log_std).exp()
@@ -147,6 +161,11 @@ class Greedy(nn.Module):
     def mode(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(-1, keepdim=True)
 
+    def draw(self, outputs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.int64]:
+        """As that of :class:`Categorical`."""
+        best: NDArray[np.int64] = outputs.argmax(-1, keepdims=True)
+        return best
+
 
 class Deterministic(nn.Module):
     """tanh of the outputs: bounded actions without chance (deterministic policy gradient)."""
@@ -165,6 +184,10 @@ class Deterministic(nn.Module):
 
     def mode(self, outputs: Tensor) -> Tensor:
         return torch.tanh(outputs)
+
+    def draw(self, outputs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """As that of :class:`Categorical`."""
+        return np.tanh(outputs)
 
 
 class SquashedGaussian(nn.Module):
@@ -190,6 +213,13 @@ class SquashedGaussian(nn.Module):
 
     def mode(self, outputs: Tensor) -> Tensor:
         return torch.tanh(outputs.chunk(2, -1)[0])
+
+    def draw(self, outputs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """As that of :class:`Categorical`."""
+        unbounded: NDArray[np.float32] = outputs[:, : self.width]
+        if noise is not None:
+            unbounded = unbounded + np.exp(outputs[:, self.width :].clip(*LOG_STD_RANGE)) * noise
+        return np.tanh(unbounded)
 
     def sample_with_log_prob(self, outputs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Actions ``[B, width]`` and their log-probability ``[B]``, in nats; gradients flow through both."""

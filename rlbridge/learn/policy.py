@@ -15,6 +15,7 @@ from rlbridge.config import AlgorithmConfig, DQNConfig, NetworkConfig, algorithm
 from rlbridge.learn.conv import network_for
 from rlbridge.learn.distributions import distribution_for
 from rlbridge.learn.dueling import Dueling
+from rlbridge.learn.few_rows import FewRows
 from rlbridge.learn.nets import MLP
 from rlbridge.learn.normalise import Normaliser
 from rlbridge.play.actions import actions_of
@@ -62,6 +63,7 @@ class Policy(nn.Module):
         else:
             self.head = MLP(self.trunk.size, [], outputs, "tanh", gain, initialiser)
         self.generator = torch.Generator().manual_seed(seed)
+        self._few_rows = FewRows(self.normaliser, [self.trunk, self.head])
         self._somewhere = [next(self.parameters())]  # walking over all modules takes as long as a small layer
 
     def features(self, rows: Tensor) -> Tensor:
@@ -90,15 +92,23 @@ class Policy(nn.Module):
         action = self.actions.to_environment(self.raw(rows, deterministic))
         return action if batched else action[0]
 
-    @torch.inference_mode()
     def raw(self, encoded: NDArray[Any], deterministic: bool) -> NDArray[Any]:
         """Raw actions ``[B, width]`` for encoded observations ``[B, *shape]``."""
-        # Contiguous: a picture may come upside down, as a view that torch does not take.
-        outputs = self(torch.from_numpy(np.ascontiguousarray(encoded)).to(self.device))
-        if deterministic:
-            return self.distribution.mode(outputs).cpu().numpy()
-        noise = self.distribution.noise(len(encoded), generator=self.generator).to(self.device)
-        return self.distribution.sample(outputs, noise).cpu().numpy()
+        noise = None if deterministic else self.distribution.noise(len(encoded), generator=self.generator).numpy()
+        return self.draw(encoded, noise)
+
+    def draw(self, encoded: NDArray[Any], noise: NDArray[np.float32] | None) -> NDArray[Any]:
+        """Raw actions ``[B, width]`` for encoded observations ``[B, *shape]``, with ``noise`` as the distribution
+        gives it; without it the likeliest. See :mod:`rlbridge.learn.few_rows` for how few rows are hurried."""
+        distribution = self.distribution
+        if self._few_rows.takes(len(encoded)):
+            return distribution.draw(self._few_rows(encoded), noise)
+        with torch.inference_mode():
+            # Contiguous: a picture may come upside down, as a view that torch does not take.
+            outputs = self(torch.from_numpy(np.ascontiguousarray(encoded)).to(self.device))
+            if noise is None:
+                return distribution.mode(outputs).cpu().numpy()
+            return distribution.sample(outputs, torch.from_numpy(noise).to(self.device)).cpu().numpy()
 
     @property
     def device(self) -> torch.device:

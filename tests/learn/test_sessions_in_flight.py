@@ -98,16 +98,26 @@ def test_two_parts_fill_a_rollout_with_the_transitions_that_one_does(mode):
     assert ended[0] == ended[1]
 
 
+def log_settling(group, part, log):
+    settle = group.settle
+    group.settle = lambda transitions: log.append(("settle", part)) or settle(transitions)
+
+
 def test_while_one_part_steps_the_policy_acts_for_the_other():
     log = []
     envs = halves(wrap=lambda part, half: Sender(part, "ab"[half], log))
     learner = ppo(envs, rollout_steps=3)
-    forward = learner.policy.forward
-    learner.policy.forward = lambda rows: log.append(("act", len(rows))) or forward(rows)
-    collector_for(envs, learner.policy).collect(learner.rollout(4))
-    turn = [[("recv", part), ("act", 2), ("send", part)] for part in "ab"]
-    first = [turn[0][1:], turn[1][1:]]
-    expected = [[("reset", "a"), ("reset", "b")], *first, *turn, *turn, [("recv", "a"), ("recv", "b")]]
+    draw = learner.policy.draw
+    learner.policy.draw = lambda rows, noise: log.append(("act", len(rows))) or draw(rows, noise)
+    collector = collector_for(envs, learner.policy)
+    for group, part in zip(collector.groups, "ab", strict=True):
+        log_settling(group, part, log)
+    collector.collect(learner.rollout(4))
+    # What a step led to is sorted out while the next one is under way: only the observation is waited for.
+    turn = [[("recv", part), ("act", 2), ("send", part), ("settle", part)] for part in "ab"]
+    first = [turn[0][1:-1], turn[1][1:-1]]
+    last = [("recv", "a"), ("settle", "a"), ("recv", "b"), ("settle", "b")]
+    expected = [[("reset", "a"), ("reset", "b")], *first, *turn, *turn, last]
     assert log == [event for events in expected for event in events]
 
 

@@ -149,12 +149,12 @@ class EnvironmentRows:
     def _step_rows(self, actions: list[Any]) -> Outcome:
         n = self.num_envs
         step = _Step(n)
-        for row in range(n):
+        for row, env in enumerate(self._envs):
             if self._ended[row]:  # NEXT_STEP: SAME_STEP leaves no row ended
                 step.observations[row], info = self._reset_row(row, None, None)
                 step.was_reset[row] = 1
             else:
-                info = self._step_row(row, actions[row], step)
+                info = self._step_row(row, env, actions[row], step)
             if info:
                 add_row(step.infos, info, row, n)
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
@@ -172,19 +172,20 @@ class EnvironmentRows:
             self.observations.join(step.final_observations) if step.final_rows else [],
         )
 
-    def _step_row(self, row: int, action: Any, step: _Step) -> dict[str, Any]:
+    def _step_row(self, row: int, env: Env, action: Any, step: _Step) -> dict[str, Any]:
         try:
-            observation, reward, terminated, truncated, info = self._envs[row].step(action)
+            step.observations[row], reward, terminated, truncated, info = env.step(action)
             step.rewards[row] = reward if type(reward) is float else checked_reward(reward)
-            step.terminated[row] = bool(terminated)
-            step.truncated[row] = bool(truncated)
-            info = checked_info(info)
+            if type(info) is not dict:
+                info = checked_info(info)
+            if not terminated and not truncated:
+                return info  # type: ignore[no-any-return]
+            step.terminated[row], step.truncated[row] = bool(terminated), bool(truncated)
         except FAILURES as error:
             return self._fail_row(row, error, step)
-        step.observations[row] = observation
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and (step.terminated[row] or step.truncated[row]):
-            info = self._end_row(row, self._pack_row(observation), info, step)
-        return info
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            info = self._end_row(row, self._pack_row(step.observations[row]), info, step)
+        return info  # type: ignore[no-any-return]
 
     def _fail_row(self, row: int, error: BaseException, step: _Step) -> dict[str, Any]:
         self._rebuild(row, "step", error)

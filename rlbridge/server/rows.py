@@ -179,13 +179,13 @@ class EnvironmentRows:
             if type(info) is not dict:
                 info = checked_info(info)
             if not terminated and not truncated:
-                return info  # type: ignore[no-any-return]
+                return info
             step.terminated[row], step.truncated[row] = bool(terminated), bool(truncated)
         except FAILURES as error:
             return self._fail_row(row, error, step)
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             info = self._end_row(row, self._pack_row(step.observations[row]), info, step)
-        return info  # type: ignore[no-any-return]
+        return info
 
     def _fail_row(self, row: int, error: BaseException, step: _Step) -> dict[str, Any]:
         self._rebuild(row, "step", error)

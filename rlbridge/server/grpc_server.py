@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from rlbridge.server.auth import ServerTls, Tokens
 from rlbridge.server.failure import FAILURES
 from rlbridge.server.grpc_parsing import Malformed, Parsing, careful
-from rlbridge.server.grpc_stream import answered, works
+from rlbridge.server.grpc_stream import answered, give_own_threads, works
 from rlbridge.server.host import Host
 from rlbridge.server.session import Request, Response
 from rlbridge.server.unix_socket import answers
@@ -43,9 +43,9 @@ class PortTaken(OSError):
 class GrpcServer:
     """Serves a host over gRPC.
 
-    Threads: a stream holds one for as long as it is open, so there are two for every session that may be (a new
-    stream may come before the old one is known to be dead) and some for the unary calls. A call beyond that is
-    refused at once with RESOURCE_EXHAUSTED; none waits in silence.
+    Threads: a stream holds one of the pool for as long as it is open, even where it is answered in its own. So there
+    are two for every session that may be (a new stream may come before the old one is known to be dead) and some for
+    the unary calls. A call beyond that is refused at once with RESOURCE_EXHAUSTED; none waits in silence.
     """
 
     def __init__(self, host: Host, tokens: Tokens) -> None:
@@ -68,9 +68,15 @@ class GrpcServer:
                 ("grpc.http2.max_pings_without_data", 0),
             ],
         )
-        env_pb2_grpc.add_EnvServiceServicer_to_server(_EnvService(host), self._server)
+        own_threads = works()
+        service = _EnvService(host, own_threads)
+        env_pb2_grpc.add_EnvServiceServicer_to_server(service, self._server)
+        if own_threads:
+            handler = grpc.stream_stream_rpc_method_handler(
+                service.Exchange, Request.FromString, Response.SerializeToString
+            )
+            give_own_threads(self._server, _SERVICES[0], "Exchange", handler)
         rollout_pb2_grpc.add_RolloutServiceServicer_to_server(_RolloutService(host), self._server)
-        works()  # tried out now, not in the middle of somebody's stream
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for service in ("", *_SERVICES[:1]):
@@ -167,8 +173,8 @@ def _refusal(handler: Any, error: BridgeError) -> Any:
 class _EnvService(env_pb2_grpc.EnvServiceServicer):
     """One method a call. Errors become a status and a trailer."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, host: Host, own_threads: bool) -> None:
+        self._host, self._own_threads = host, own_threads
 
     def Describe(self, request: env_pb2.DescribeRequest, context: Any) -> env_pb2.DescribeResponse:
         return _answer(context, self._host.describe, request)
@@ -208,7 +214,8 @@ class _EnvService(env_pb2_grpc.EnvServiceServicer):
             return exchange.execute(request)
 
         try:
-            yield from answered(request_iterator, context, answer, careful(Request.FromString))
+            parse = careful(Request.FromString)
+            yield from answered(request_iterator, context, answer, parse, self._own_threads)
         finally:
             exchange.close()
 

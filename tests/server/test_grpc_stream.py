@@ -11,24 +11,24 @@ import pytest
 from grpc import _server  # private, as what is tested
 
 import rlbridge
-from rlbridge.server import grpc_stream
+from rlbridge.server import grpc_server, grpc_stream
 from rlbridge.v1 import env_pb2
 from tests.trajectory import single_hash
 
 PATH = "/rlbridge.v1.EnvService/Exchange"
 
 
-@pytest.fixture(params=["one completion", "public"])
+@pytest.fixture(params=["own thread", "public"])
 def url(request, monkeypatch, serve):
     """A server that answers streams in one of the two ways."""
     assert grpc_stream.works(), "this grpcio should be known"
-    swaps = []
+    turns = []
     if request.param == "public":
-        monkeypatch.setattr(grpc_stream, "works", lambda: False)
-    make = grpc_stream._Swap
-    monkeypatch.setattr(grpc_stream, "_Swap", lambda *parts: swaps.append(1) or make(*parts))
+        monkeypatch.setattr(grpc_server, "works", lambda: False)
+    make = grpc_stream._Turns
+    monkeypatch.setattr(grpc_stream, "_Turns", lambda *parts: turns.append(1) or make(*parts))
     yield serve("CartPole-v1").urls[0]
-    assert bool(swaps) == (request.param != "public")
+    assert bool(turns) == (request.param != "public")
 
 
 def opened(channel: grpc.Channel) -> tuple[env_pb2.OpenResponse, list[bytes]]:
@@ -87,10 +87,43 @@ def test_a_client_that_goes_in_the_middle_is_forgotten(url):
     call.cancel()
     gone.set()
     channel.close()
+    until(lambda: not _calls_remembered() and threads_of_streams() <= 1)  # one waits for the next stream
+
+
+def test_the_threads_of_streams_end_with_the_server(serve):
+    until(lambda: not threads_of_streams())
+    server = serve("CartPole-v1")
+    env = rlbridge.make(server.urls[0])
+    env.reset(seed=0)
+    env.step(0)
+    until(lambda: threads_of_streams() == 2)  # one waits for the next stream
+    env.close()
+    until(lambda: threads_of_streams() == 1)
+    server.stop()
+    until(lambda: not threads_of_streams())
+
+
+def test_a_request_that_fails_in_the_streams_thread_ends_the_stream_and_nothing_else(serve, monkeypatch):
+    server = serve("CartPole-v1")
+    with grpc.insecure_channel(server.urls[0].removeprefix("grpc://")) as channel:
+        _, requests = opened(channel)
+        call = channel.stream_stream(PATH, None, None)(iter([*requests, requests[0][:-3]]), timeout=20)
+        with pytest.raises(grpc.RpcError):
+            list(call)
+    env = rlbridge.make(server.urls[0])
+    assert single_hash(env, 30, seed=0) == single_hash(rlbridge.make("CartPole-v1"), 30, seed=0)
+    env.close()
+
+
+def until(condition):
     end = time.monotonic() + 20
-    while _calls_remembered():
-        assert time.monotonic() < end, "the server still keeps the call"
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
         threading.Event().wait(0.02)
+
+
+def threads_of_streams() -> int:
+    return sum(thread.name == "rlbridge-stream" for thread in threading.enumerate())
 
 
 def _calls_remembered() -> int:
@@ -98,15 +131,24 @@ def _calls_remembered() -> int:
     return sum(type(thing) is _server._RPCState for thing in gc.get_objects())
 
 
-def _lacking(context, parse):
+def _lacking(*parts):
     raise AttributeError("grpcio has changed")
 
 
-def _losing(context, parse):
-    return lambda answer: None
+class _Silent(grpc_stream._Turns):
+    def _turn(self, request):
+        self._over.set()
 
 
-@pytest.mark.parametrize("other", [_lacking, _losing])
-def test_another_grpcio_is_found_out_by_trying(monkeypatch, other):
-    monkeypatch.setattr(grpc_stream, "_Swap", other)
+class _Sharing(grpc_stream._Server):
+    def request_registered_call(self, call_queue, server_queue, method, tag):
+        self._server.request_registered_call(call_queue, server_queue, method, tag)
+
+
+OTHERS = [("_Turns", _lacking), ("_Turns", _Silent), ("give_own_threads", _lacking), ("_Server", _Sharing)]
+
+
+@pytest.mark.parametrize(("name", "other"), OTHERS)
+def test_another_grpcio_is_found_out_by_trying(monkeypatch, name, other):
+    monkeypatch.setattr(grpc_stream, name, other)
     assert grpc_stream.works.__wrapped__() is False

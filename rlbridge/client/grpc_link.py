@@ -8,9 +8,8 @@ import threading
 import weakref
 from typing import Any
 
-import grpc
-
 from rlbridge.client.credentials import Credentials
+from rlbridge.client.grpc_core import grpc
 from rlbridge.client.grpc_stream import Stream, open_stream
 from rlbridge.client.target import Target
 from rlbridge.v1 import env_pb2, env_pb2_grpc

@@ -15,8 +15,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import grpc
-
+from rlbridge.client.grpc_core import grpc
 from rlbridge.client.periodic import Periodic
 from rlbridge.v1 import env_pb2
 

@@ -56,8 +56,8 @@ class FixedLeaf:
         return spaces_pb2.LeafLayout(path=self.path, data_type=data_type_of(self.dtype), shape=self.shape)
 
     def pack(self, sample: Any) -> bytes:
-        if type(sample) is int and self._is_scalar and self._low <= sample <= self._high:
-            return sample.to_bytes(self.nbytes, "little", signed=self._low < 0)
+        if self._is_scalar and isinstance(sample, (int, np.integer)) and self._low <= sample <= self._high:
+            return int(sample).to_bytes(self.nbytes, "little", signed=self._low < 0)
         return self._fitted(sample, self.shape).tobytes()
 
     def unpack(self, block: Block, copy: bool) -> Any:

@@ -115,5 +115,5 @@ def _line(t: Words, line: str) -> str:
 def _pattern(sentence: str) -> re.Pattern[str]:
     """What matches the sentence with any values, and with the setting and what was typed for it before it."""
     parts = re.split(r"\{(\w+)\}", sentence)
-    body = "".join(f"(?P<{part}>.+)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+    body = "".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
     return re.compile(_SETTING + body, re.DOTALL)

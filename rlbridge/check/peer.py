@@ -56,6 +56,7 @@ class Peer:
         seq: the number that the next new request takes.
         n: ``num_envs``; ``rows`` is at least 1.
         over: the episode of a single environment has ended, or not begun.
+        again: the latest request was sent twice, since its stream was ended before the answer came.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Peer:
         self.seq = opened.next_seq
         self.n = opened.num_envs
         self.rows = max(self.n, 1)
-        self.over = True
+        self.over, self.again = True, False
         self.observations = BlockCodec(decode_space(opened.observation_space))
         self.actions = BlockCodec(decode_space(opened.action_space))
         self._samples = [_samples(opened, _ACTION_SEED + stream + row) for row in range(self.rows)]
@@ -113,7 +114,7 @@ class Peer:
         """Send a request as it is and return the answer, an error too; counts the number if it was used up."""
         if not self.streaming:
             return self._counted(self._unary(request))
-        began = time.monotonic()
+        began, self.again = time.monotonic(), False
         try:
             self.link.send(request)
             return self.receive()
@@ -122,6 +123,7 @@ class Peer:
             # is as good over a new one: that is what numbers are for. Silence, though, is not waited for twice.
             if time.monotonic() - began > self.timeout / 2:
                 raise
+        self.again = True
         self.link.drop()
         self.link.send(request)
         return self.receive()
@@ -182,11 +184,11 @@ class Peer:
         """Send a new request that must be executed.
 
         Raises:
-            Failed: it was not, or is said to be a replay.
+            Failed: it was not, or is said to be a replay, which is right only of one that was sent twice.
         """
         response = self.answered(request)
         kind = str(request.WhichOneof("request"))
-        if getattr(response, kind).replayed:
+        if getattr(response, kind).replayed and not self.again:
             raise Failed(f"{kind} {getattr(request, kind).seq} executed, replayed = false", described(response))
         return response
 

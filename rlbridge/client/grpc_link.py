@@ -8,8 +8,9 @@ import threading
 import weakref
 from typing import Any
 
+from rlbridge.grpc_core import grpc
+
 from rlbridge.client.credentials import Credentials
-from rlbridge.client.grpc_core import grpc
 from rlbridge.client.grpc_stream import Stream, open_stream
 from rlbridge.client.target import Target
 from rlbridge.v1 import env_pb2, env_pb2_grpc
@@ -46,6 +47,8 @@ class GrpcLink:
         CredentialsError: one of those files cannot be read.
     """
 
+    ahead = 32 * 1024  # half of what a stream takes unread, so that sending never waits
+
     def __init__(self, target: Target, max_message_bytes: int, credentials: Credentials) -> None:
         self._target = target
         token = credentials.token()
@@ -81,7 +84,7 @@ class GrpcLink:
     def send(self, request: env_pb2.ExchangeRequest) -> None:
         if self._stream is None:
             connection = self._connected()
-            self._stream = open_stream(connection.channel, connection.exchange, self._metadata)
+            self._stream = open_stream(connection.channel, connection.exchange, self._target.address, self._metadata)
         self._stream.send(request)
 
     def receive(self, timeout: float) -> env_pb2.ExchangeResponse:

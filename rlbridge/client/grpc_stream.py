@@ -1,4 +1,4 @@
-"""The two ways to drive a bidirectional gRPC stream, one request under way at a time.
+"""The two ways to drive a bidirectional gRPC stream.
 
 ``CallingThreadStream`` waits for the answer in the thread that wants it. It uses grpcio's own lower layer, which is
 not public; ``open_stream`` takes it only where that layer is what it was when this was written, and otherwise the
@@ -7,6 +7,7 @@ public ``QueueStream``, which hands every message through two more threads (abou
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -15,11 +16,17 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from rlbridge.client.grpc_core import grpc
+from rlbridge.grpc_core import grpc
+
+from rlbridge.client.connections import connections
 from rlbridge.client.periodic import Periodic
 from rlbridge.v1 import env_pb2
+from rlbridge.wire.busy_wait import BusyWait, may_look, readable
 
 Metadata = tuple[tuple[str, str], ...]
+
+_SEND_SECONDS = 10.0
+_END_SECONDS = 0.5
 
 
 class StreamBroken(grpc.RpcError):  # type: ignore[misc]
@@ -50,16 +57,17 @@ class Stream(Protocol):
     def close(self) -> None: ...
 
 
-def open_stream(channel: grpc.Channel, exchange: Any, metadata: Metadata = ()) -> Stream:
+def open_stream(channel: grpc.Channel, exchange: Any, address: str, metadata: Metadata = ()) -> Stream:
     """A stream of the Exchange call: the fast way where it works, the public way elsewhere.
 
     Args:
         channel: a connected channel.
         exchange: the stub's method for the same call.
+        address: of the server, ``host:port`` or ``unix:/path``.
         metadata: sent with the call.
     """
     try:
-        return CallingThreadStream(channel, metadata)
+        return CallingThreadStream(channel, address, metadata)
     except (ImportError, AttributeError, TypeError, ValueError):  # another grpcio than those this knows
         return QueueStream(exchange, metadata)
 
@@ -162,16 +170,22 @@ class _Call:
         self._call.cancel(grpc.StatusCode.CANCELLED.value[0], "cancelled by the client")
 
     def end(self) -> None:
-        """Cancel, and see everything end: what grpc has not been asked for, it keeps, and the connection with it."""
+        """Cancel, and see everything end: what grpc has not been asked for, it keeps, and the connection with it.
+
+        That is at once, but for two cases: a request that the kernel still holds, since nobody reads at the other end,
+        and an event that an interrupt has swallowed. So it is waited for elsewhere.
+        """
         if os.getpid() != self._process:
             return
         self.cancel()
-        if self.one_at_a_time.acquire(timeout=1.0):  # whoever is waiting for an answer sees the end now
-            try:
-                while self._under_way:
-                    self.next_event()
-            finally:
-                self.one_at_a_time.release()
+        waiting = threading.Thread(target=self._see_it_end, name="rlbridge-end", daemon=True)
+        waiting.start()
+        waiting.join(_END_SECONDS)
+
+    def _see_it_end(self) -> None:
+        with self.one_at_a_time, contextlib.suppress(Exception):  # whoever is waiting for an answer sees the end now
+            while self._under_way:
+                self.next_event()
 
 
 class CallingThreadStream:
@@ -181,42 +195,73 @@ class CallingThreadStream:
         ImportError, AttributeError, TypeError, ValueError: this grpcio's lower layer is another one.
     """
 
-    def __init__(self, channel: grpc.Channel, metadata: Metadata) -> None:
+    def __init__(self, channel: grpc.Channel, address: str, metadata: Metadata) -> None:
         from grpc._cython import cygrpc
 
         self._send_message = cygrpc.SendMessageOperation
         self._receive_message = cygrpc.ReceiveMessageOperation(0)
         self._message_type = cygrpc.OperationType.receive_message
+        self._sent_type = cygrpc.OperationType.send_message
         self._status_type = cygrpc.OperationType.receive_status_on_client
         self._call = _Call(channel, metadata)
         self._end = weakref.finalize(self, self._call.end)  # also where nobody closes it
         self._end.atexit = False
         self._ended: StreamBroken | None = None
+        self._sending = self._asked = False  # a request is on its way by itself; an answer is asked for
         self._deadline = _Deadline(self._call.cancel)
+        # Only looked at. Should one end, and its number be another file's, then looking is in vain, and ends soon.
+        watched = connections(address) if may_look() else []
+        self._readable = readable(watched)
+        self._busy = BusyWait(lambda: bool(watched))
 
     def send(self, request: env_pb2.ExchangeRequest) -> None:
-        # Asking for the answer together with sending saves a crossing into the core.
-        operations = (self._send_message(request.SerializeToString(), 0), self._receive_message)
-        if self._ended is None:
-            self._call.operate(operations)  # on a call that has ended, the status is what comes next
+        send = self._send_message(request.SerializeToString(), 0)
+        if not request.HasField("rollout"):
+            # Asking for the answer together with sending saves a crossing into the core.
+            self._operate(send, self._receive_message)
+            return
+        # Another one may follow before the answer; the core takes it only where the one before is seen to be gone.
+        self._deadline.start(_SEND_SECONDS)
+        try:
+            with self._call.one_at_a_time:
+                while self._sending and self._ended is None:
+                    self._note(self._call.next_event())
+        finally:
+            self._deadline.met()
+        self._sending = True
+        self._operate(send)
 
     def receive(self, timeout: float) -> env_pb2.ExchangeResponse:
+        if not self._asked:
+            self._operate(self._receive_message)
         self._deadline.start(timeout)
-        call = self._call
         try:
-            with call.one_at_a_time:
+            with self._call.one_at_a_time:
                 while self._ended is None:
-                    for operation in call.next_event().batch_operations:
-                        kind = operation.type()
-                        if kind == self._message_type:
-                            message = operation.message()
-                            if message is not None:
-                                return env_pb2.ExchangeResponse.FromString(message)
-                        elif kind == self._status_type:
-                            self._ended = _broken(operation)
+                    message = self._note(self._busy.take(self._readable, self._call.next_event))
+                    if message is not None:
+                        return env_pb2.ExchangeResponse.FromString(message)
             raise self._ended
         finally:
             self._deadline.met()
+
+    def _operate(self, *operations: Any) -> None:
+        self._asked = self._asked or self._receive_message in operations
+        if self._ended is None:  # on a call that has ended, the status is what comes next
+            self._call.operate(operations)
+
+    def _note(self, event: Any) -> bytes | None:
+        """Note what has come; an answer's bytes, if it is one."""
+        message = None
+        for operation in event.batch_operations:
+            kind = operation.type()
+            if kind == self._message_type:
+                self._asked, message = False, operation.message()
+            elif kind == self._sent_type:
+                self._sending = False
+            elif kind == self._status_type:
+                self._ended = _broken(operation)
+        return message
 
     def close(self) -> None:
         self._deadline.stop()

@@ -26,6 +26,10 @@ class Link(Protocol):
     def streaming(self) -> bool:
         """Whether requests have been sent on the present connection."""
 
+    @property
+    def ahead(self) -> int:
+        """The largest request [bytes] that may be sent while another one is under way; 0: none."""
+
     def send(self, request: env_pb2.ExchangeRequest) -> None:
         """Start a request on the hot path; requests are answered in order."""
 

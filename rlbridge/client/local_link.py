@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import Any
 
@@ -11,6 +12,8 @@ from rlbridge.wire.errors import decode_error
 
 class LocalLink:
     """Calls a ``rlbridge.server.Host`` that is handed to it. Every message is serialised, as on a wire."""
+
+    ahead = sys.maxsize
 
     def __init__(self, host: Any) -> None:
         self._host = host

@@ -25,11 +25,26 @@ class RolloutPolicy:
         kind: what its outputs are; see ``Policy`` in env.proto.
         model: the bytes of an ONNX file.
         version: any count; comes back with what the policy did.
+
+    Raises:
+        TypeError: ``model`` is something else, as the file's path.
     """
 
     def __init__(self, kind: str, model: bytes, version: int = 0) -> None:
+        if not isinstance(model, bytes):
+            raise TypeError(
+                f"model must be the bytes of an ONNX file, not {type(model).__name__}: Path(...).read_bytes()"
+            )
         self.kind, self.model, self.version = kind, model, version
         self.sha256 = hashlib.sha256(model).digest()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RolloutPolicy):
+            return NotImplemented
+        return (self.sha256, self.kind, self.version) == (other.sha256, other.kind, other.version)
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,8 @@ class Rollout:
         try:
             way = env_pb2.Sampling.Value(f"SAMPLING_{self.sampling.upper()}")
         except ValueError:
-            raise WireError(f"no way of sampling is called {self.sampling!r}") from None
+            known = ", ".join(name.removeprefix("SAMPLING_").lower() for name in env_pb2.Sampling.keys()[1:])
+            raise WireError(f"no way of sampling is called {self.sampling!r}; there are {known}") from None
         request = env_pb2.RolloutRequest(
             steps=self.steps,
             sampling=way,  # type: ignore[arg-type]

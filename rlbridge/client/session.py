@@ -8,10 +8,12 @@ has its outcome still.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import secrets
 import threading
+from collections import deque
 from dataclasses import replace
 from typing import Any
 
@@ -29,11 +31,13 @@ from rlbridge.wire.errors import (
     EnvLost,
     MessageTooLarge,
     ProtocolMismatch,
+    SequenceGap,
     SessionExpired,
     Unavailable,
     WireError,
     decode_error,
 )
+from rlbridge.wire.memory import keep_memory
 
 _MODES = {
     AutoresetMode.NEXT_STEP: env_pb2.AUTORESET_MODE_NEXT_STEP,
@@ -45,17 +49,22 @@ _MODE_OF = {number: mode for mode, number in _MODES.items()}
 _NOT_USED_UP = frozenset(
     {
         *("INVALID_ACTION", "INVALID_REQUEST", "NEEDS_RESET", "UNSUPPORTED", "DEADLINE"),
-        *("INVALID_POLICY", "UNKNOWN_POLICY"),
+        *("INVALID_POLICY", "UNKNOWN_POLICY", "SEQ_GAP"),
     }
 )
 _UNREACHABLE = (Unavailable, DeadlineExceeded)
+
+
+def _body(message: env_pb2.ExchangeRequest) -> Any:
+    """The one of its parts that is set."""
+    return getattr(message, str(message.WhichOneof("request")))
 
 
 def _content(message: env_pb2.ExchangeRequest) -> bytes:
     """A request but for its number and its sender."""
     copy = env_pb2.ExchangeRequest()
     copy.CopyFrom(message)
-    body = getattr(copy, str(copy.WhichOneof("request")))
+    body = _body(copy)
     for field in ("session", "seq", "epoch"):
         body.ClearField(field)
     return copy.SerializeToString(deterministic=True)
@@ -113,8 +122,10 @@ class ClientSession:
         self.last_outcome: env_pb2.ExchangeResponse | None = None
         self._process = os.getpid()
         self._closed = threading.Event()
-        self._in_flight: env_pb2.ExchangeRequest | None = None
-        self._unanswered = False  # the request in flight was given up on: its answer must be asked for anew
+        self._in_flight: deque[env_pb2.ExchangeRequest] = deque()  # oldest first; more than one of rollouts only
+        self._sent = 0  # how many of them are on their way; others wait until the link takes them
+        self._void = False  # one before those in flight was answered with an error: nobody wants their answers
+        self._unanswered = False  # the oldest one was given up on: its answer must be asked for anew
         self._keep_alive: Periodic | None = None
         self._open_request = env_pb2.OpenRequest(
             protocol_version=PROTOCOL_VERSION,
@@ -165,7 +176,9 @@ class ClientSession:
     def _adopt(self, opened: env_pb2.OpenResponse) -> None:
         self._reference = opened.session
         self._epoch = opened.epoch
+        keep_memory(opened.largest_message_bytes)
         self._next_seq = opened.next_seq
+        self._kept_outcomes = opened.kept_outcomes
         self.observations = BlockCodec(decode_space(opened.observation_space))
         self.actions = BlockCodec(decode_space(opened.action_space))
         self.num_envs = opened.num_envs
@@ -189,8 +202,9 @@ class ClientSession:
         """A new session with the same parameters, after the old one was lost. Waits for the server to come back.
 
         Raises:
-            EnvLost: it did not, within the time allowed.
+            EnvLost: it did not, within the time allowed. SessionExpired: this session is closed.
         """
+        self._check_usable()
         self._forget()
         self._link.drop()
         try:
@@ -248,38 +262,84 @@ class ClientSession:
         self._send(message, message.step)
 
     def send_rollout(self, request: env_pb2.RolloutRequest) -> None:
-        """Start a rollout; its answer is for ``receive``."""
+        """Start a rollout; its answer is for ``receive``. Others may be under way, as many as the server keeps outcomes
+        of; where one of them is answered with an error, nothing is handed out of those behind it."""
         message = env_pb2.ExchangeRequest(rollout=request)
         self._send(message, message.rollout)
 
     def _send(self, message: env_pb2.ExchangeRequest, body: Any) -> None:
-        """Number a request and start it; ``body`` is the one of its parts that is set."""
+        """Number a request and start it, or have it wait its turn; ``body`` is the one of its parts that is set."""
         self._check_usable()
-        if self._in_flight is not None and self._settled(self._in_flight, message):
+        if self._in_flight and self._settled(message):
             return
-        body.seq, body.epoch = self._next_seq, self._epoch
-        if not self._link.streaming:  # a stream remembers who is speaking
-            body.session.CopyFrom(self._reference)
-        self._link.send(message)
-        self._in_flight = message
+        body.seq, body.epoch = self._next_seq + len(self._in_flight), self._epoch
+        goes = not self._in_flight or self._takes(message)
+        self._in_flight.append(message)
+        if not goes:
+            return
+        self._sent += 1
+        try:
+            self._put(message)
+        except BridgeError:
+            self._in_flight.pop()
+            self._sent -= 1
+            raise
+        except BaseException:  # an interrupt: it may be on its way
+            self._unanswered = True
+            raise
 
-    def _settled(self, before: env_pb2.ExchangeRequest, message: env_pb2.ExchangeRequest) -> bool:
-        """What to do with a new request while another one is in flight; True if it is that one, repeated."""
+    def _takes(self, message: env_pb2.ExchangeRequest) -> bool:
+        """Whether a request may go out behind those in flight."""
+        if self._sent < len(self._in_flight):
+            return False
+        return message.ByteSize() + sum(before.ByteSize() for before in self._in_flight) <= self._link.ahead
+
+    def _put(self, message: env_pb2.ExchangeRequest) -> None:
+        """Send a request that has its number."""
+        if not self._link.streaming:  # a stream remembers who is speaking
+            _body(message).session.CopyFrom(self._reference)
+        self._link.send(message)
+
+    @property
+    def rollouts(self) -> int:
+        """How many rollouts are under way whose answers ``receive`` will give."""
+        return 0 if self._void else sum(message.HasField("rollout") for message in self._in_flight)
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether waiting for the oldest request was given up: then it can be sent again, or ``receive`` goes on."""
+        return bool(self._in_flight) and self._unanswered and not self._void
+
+    def _settled(self, message: env_pb2.ExchangeRequest) -> bool:
+        """What to do with a new request while others are in flight; True if it is one of those, repeated."""
+        if self._void:
+            self._take_all()
+            return False
         if not self._unanswered:
-            raise RequestPending("a request is under way: receive its answer first")
-        if _content(before) == _content(message):
+            rollouts = message.HasField("rollout") and self._in_flight[0].HasField("rollout")
+            if rollouts and len(self._in_flight) < self._kept_outcomes:
+                return False
+            many = f"{len(self._in_flight)} requests are" if len(self._in_flight) > 1 else "a request is"
+            raise RequestPending(f"{many} under way: receive its answer first")
+        if any(_content(before) == _content(message) for before in self._in_flight):
             return True
         if not message.HasField("reset"):
             raise RequestPending(
                 "the request before this one was broken off without an answer, and may have been executed. Repeat it "
                 "to get its answer, or reset()."
             )
-        try:
-            self.receive()  # executed or not, a reset makes its outcome void
-        except BridgeError:
-            if self._in_flight is not None:
-                raise
+        self._take_all()  # executed or not, a reset makes their outcomes void
         return False
+
+    def _take_all(self) -> None:
+        """Have everything that is in flight answered, and look at nothing of it."""
+        while self._in_flight:
+            before = len(self._in_flight)
+            try:
+                self._received()
+            except BridgeError:
+                if len(self._in_flight) == before:
+                    raise
 
     def _check_usable(self) -> None:
         if self._closed.is_set():
@@ -291,7 +351,7 @@ class ClientSession:
             )
 
     def receive(self) -> env_pb2.ExchangeResponse:
-        """The answer to the request under way.
+        """The answer to the oldest request under way.
 
         Raises:
             InvalidAction, NeedsReset, Unsupported, WireError: refused; nothing happened, the session lives on.
@@ -302,15 +362,22 @@ class ClientSession:
                 request is still under way: repeating it, or calling ``receive`` once more, goes on trying.
         """
         self._check_usable()
-        if self._in_flight is None:
+        if not self._in_flight or self._void:
             raise RequestPending("no request is under way: send one first")
+        return self._received()
+
+    def _received(self) -> env_pb2.ExchangeResponse:
         repeat, self._unanswered = self._unanswered, True  # also if an interrupt breaks the waiting off
         try:
             response = self._repeat() if repeat else self._wait()
         except _UNREACHABLE as error:
             response = self._recover(error)
-        except MessageTooLarge:
-            self._give_up()  # sending or asking again would not make it smaller
+        except MessageTooLarge:  # sending or asking again would not make it smaller
+            if len(self._in_flight) > 1:
+                self._answered()
+                self._void = self._unanswered = True
+            else:
+                self._give_up()
             raise
         return self._answer(response)
 
@@ -322,21 +389,36 @@ class ClientSession:
         return response
 
     def _answer(self, response: env_pb2.ExchangeResponse) -> env_pb2.ExchangeResponse:
-        """Count the request as answered, and raise the error if that is the answer."""
-        self._forget()
+        """Count the oldest request as answered, and raise the error if that is the answer."""
         kind = response.WhichOneof("response")
         if kind == "error":
             error = decode_error(response.error)
+            if self._void:  # whether the one before took its number is not always known
+                gap = error.reason == SequenceGap.reason
+                self._next_seq = int(error.details.get("expected", 0)) if gap else response.error_seq
             if error.reason not in _NOT_USED_UP:
                 self._next_seq += 1
+            self._answered()
+            self._void = bool(self._in_flight)  # those were sent in the belief that it would succeed
             raise error
+        void = self._void
+        self._answered()
         if kind is None:
             raise WireError("an answer has no kind; the server may speak a newer protocol")
         seq = getattr(response, kind).seq
-        if seq != self._next_seq:
+        if seq != self._next_seq and not void:
             raise WireError(f"an answer to request {seq} where {self._next_seq} was asked")
-        self._next_seq += 1
+        self._next_seq = seq + 1
         return response
+
+    def _answered(self) -> None:
+        """The oldest request has been: the next one goes out, if it has not."""
+        self._in_flight.popleft()
+        self._sent, self._unanswered = self._sent - 1, False
+        if self._in_flight and not self._sent:
+            self._sent = 1
+            self._put(self._in_flight[0])
+        self._void = self._void and bool(self._in_flight)
 
     def _recover(self, error: BridgeError) -> env_pb2.ExchangeResponse:
         if "resume" not in self.server.capabilities:
@@ -347,21 +429,20 @@ class ClientSession:
 
     def _forget(self) -> None:
         """No request is in flight any more."""
-        self._in_flight, self._unanswered = None, False
+        self._in_flight.clear()
+        self._sent, self._unanswered, self._void = 0, False, False
 
     def _give_up(self) -> None:
         """Forget the request in flight, and learn from the server whether its number was used up."""
         self._forget()
         if "resume" in self.server.capabilities:
-            self._next_seq = self._resume().next_seq
+            self._next_seq = self._persistently(self._resume).next_seq
 
     def _repeat(self) -> env_pb2.ExchangeResponse:
-        """Resume over a new connection and send the request in flight again, under its own number."""
-        message = self._in_flight
-        assert message is not None
+        """Resume over a new connection and send what is in flight again, under its own numbers."""
         self._resume()
-        getattr(message, str(message.WhichOneof("request"))).session.CopyFrom(self._reference)
-        self._link.send(message)
+        for message in itertools.islice(self._in_flight, self._sent):
+            self._put(message)
         return self._wait()
 
     def _resume(self) -> env_pb2.OpenResponse:

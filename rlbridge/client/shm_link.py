@@ -9,6 +9,7 @@ from typing import Any
 from rlbridge.client.credentials import Credentials
 from rlbridge.client.target import Target
 from rlbridge.v1 import env_pb2
+from rlbridge.wire.busy_wait import BusyWait
 from rlbridge.wire.channel import HELLO_PREFIX, BadFrame, Channel, Kind, supported
 from rlbridge.wire.errors import (
     BridgeError,
@@ -36,6 +37,8 @@ class ShmLink:
         CredentialsError: the token file cannot be read.
         Unsupported: this system is not Linux.
     """
+
+    ahead = 0  # the shared memory holds one message of each side
 
     def __init__(self, target: Target, max_message_bytes: int, credentials: Credentials) -> None:
         if not supported():
@@ -108,6 +111,7 @@ class ShmLink:
             if kind != Kind.MEMORY:
                 _message(kind, payload)
                 raise BadFrame("the server offers no shared memory")
+            channel.look_first(BusyWait())
         except BaseException:
             channel.close()
             raise

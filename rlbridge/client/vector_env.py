@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections import deque
@@ -21,9 +22,12 @@ from rlbridge.client.connect import (
 )
 from rlbridge.client.requests import packed_action, reset_request
 from rlbridge.client.rollout import Rollout, RolloutResult, Step
+from rlbridge.client.session import RequestPending
 from rlbridge.v1 import env_pb2
 from rlbridge.wire import decode_value
-from rlbridge.wire.errors import EnvLost, Unsupported
+from rlbridge.wire.errors import BridgeError, EnvLost, Unsupported
+
+Rest = tuple[Any, Any, Any, dict[str, Any]]  # of a step, after its observation
 
 log = logging.getLogger("rlbridge.client")
 
@@ -86,7 +90,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         self._on_lost = on_lost
         self.times_lost = 0
         self._sent_at = 0
-        self._rollout: Rollout | None = None  # the latest that was sent
+        self._rollouts: deque[tuple[Rollout, int]] = deque()  # under way, and when each was sent [ns]
         self._held = b""  # the policy that the session holds
         self._round_trips: deque[int] = deque(maxlen=1024)  # ns, of the latest steps, without the environment's share
         self._last: env_pb2.StepResponse | env_pb2.ResetResponse | None = (
@@ -135,54 +139,99 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
 
     def recv(self) -> Step:
         """The result of the step that ``send`` started, as ``step`` returns it."""
+        observation, rest = self.recv_observation()
+        return (observation, *rest())
+
+    def recv_observation(self) -> tuple[Any, Callable[[], Rest]]:
+        """The observation of the step that ``send`` started, and a function that gives the rest of its result.
+
+        What is acted on is there first: the rest can wait until the next step has been sent.
+        """
         if self._begun is not None:
-            return self._first_step()
+            return _halves(self._first_step())
         try:
             response = self._session.receive().step
         except EnvLost as lost:
-            return self._lost_step(lost)
+            return _halves(self._lost_step(lost))
         self._round_trips.append(time.perf_counter_ns() - self._sent_at - response.env_ns)
-        return self._result(response)
+        self._last = response
+        return self._batch(response.observation, self.num_envs), functools.partial(self._rest, response)
 
     def send_rollout(self, rollout: Rollout) -> None:
         """Start steps with actions that a policy chooses at the server; ``recv_rollout`` gives what came of them.
 
+        A second one may be sent before the first has come: then the server never waits for this side. It begins where
+        the first ends, whatever that was; its ``first_step`` should be the one after the first's last.
+
         Raises:
             Unsupported: the server has no RolloutService.
-            RequestPending: the request before has not been received.
+            RequestPending: as many are under way as the server keeps outcomes of, or a step is.
         """
         if "rollout.onnx" not in self._session.server.capabilities:
             raise Unsupported(
                 f"{self._session.where} cannot run policies (placement edge): on the server, "
                 "pip install 'rlbridge-toolkit[play]'"
             )
-        self._rollout, self._sent_at = rollout, time.perf_counter_ns()
-        self._session.send_rollout(rollout.request(self._held))
+        self._forget_answered()
+        if self._session.broken_off and any(rollout == sent for sent, _ in self._rollouts):
+            return  # it is waited for once more
+        request = rollout.request(self._held)
+        self._rollouts.append((rollout, time.perf_counter_ns()))
+        try:
+            self._session.send_rollout(request)
+        except Exception:
+            self._rollouts.pop()
+            raise
+        self._held = rollout.policy.sha256 if rollout.policy is not None else self._held
+        self._begun = None  # after a loss, it goes on from the reset
+
+    def _forget_answered(self) -> None:
+        """A reset takes the answers of rollouts that were broken off, and does not hand them out."""
+        while len(self._rollouts) > self._session.rollouts:
+            self._rollouts.popleft()
 
     def recv_rollout(self) -> RolloutResult:
-        """What came of the rollout that was sent; perhaps fewer steps than asked for.
+        """What came of the oldest rollout that was sent; perhaps fewer steps than asked for.
 
         Raises:
             InvalidPolicy: the server refuses the policy; nothing was stepped.
-            BridgeError: as ``recv``.
+            RequestPending: none is under way.
+            BridgeError: as ``recv``. After any of these but Unavailable and DeadlineExceeded, what was sent behind this
+                rollout is void.
         """
-        rollout = self._rollout
-        assert rollout is not None, "recv_rollout before send_rollout"
+        self._forget_answered()
+        if not self._rollouts:
+            raise RequestPending("no rollout is under way: send one first; those sent behind a refused one are void")
+        _, sent_at = self._rollouts[0]
         try:
             response = self._session.receive().rollout
         except EnvLost as lost:
+            return self._lost_rollout(lost)
+        except BridgeError:
+            self._forget_answered()
             self._held = b""
-            steps = [self._lost_step(lost)]
-            if self._begun is not None:
-                steps.append(self._first_step())
-            return RolloutResult.lost(steps, rollout, self.num_envs, self.single_action_space)
-        self._held = rollout.policy.sha256 if rollout.policy is not None else self._held
-        taken = time.perf_counter_ns() - self._sent_at - sum(step.env_ns for step in response.steps)
+            raise
+        self._rollouts.popleft()
+        taken = time.perf_counter_ns() - sent_at - sum(step.env_ns for step in response.steps)
         self._round_trips.append(taken)
         return RolloutResult.of(response, self.num_envs, self.single_action_space, self._result)
 
+    def _lost_rollout(self, lost: EnvLost) -> RolloutResult:
+        """What a rollout led to whose environments are gone; those behind it are asked for in the new ones."""
+        (rollout, _), *behind = self._rollouts
+        self._rollouts.clear()
+        steps = [self._lost_step(lost)]
+        if self._begun is not None:
+            steps.append(self._first_step())
+        for later, _ in behind:
+            self.send_rollout(later)
+        return RolloutResult.lost(steps, rollout, self.num_envs, self.single_action_space)
+
     def _result(self, response: env_pb2.StepResponse) -> Step:
         self._last = response
+        return (self._batch(response.observation, self.num_envs), *self._rest(response))
+
+    def _rest(self, response: env_pb2.StepResponse) -> Rest:
         infos = self._infos(response)
         if response.final_rows:
             self._add_final(infos, response)
@@ -190,7 +239,6 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             infos["bridge_valid"] = np.frombuffer(response.valid, np.bool_).copy()
             infos["_bridge_valid"] = np.ones(self.num_envs, np.bool_)
         return (
-            self._batch(response.observation, self.num_envs),
             self._column(response.reward, np.dtype("<f8")),
             self._column(response.terminated, np.dtype(np.bool_)),
             self._column(response.truncated, np.dtype(np.bool_)),
@@ -233,6 +281,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             log.warning("%s: the environments are lost (%s); opening new ones", self._session.where, lost.args[0])
             self._session.reopen()
             self.times_lost += 1
+            self._held = b""
             log.warning("%s: %d new environments are open", self._session.where, self.num_envs)
             try:
                 return self._session.reset(request())
@@ -300,6 +349,12 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         mask = np.zeros(self.num_envs, np.bool_)
         mask[rows] = True
         infos["final_obs"], infos["_final_obs"] = final, mask
+
+
+def _halves(step: Step) -> tuple[Any, Callable[[], Rest]]:
+    """A whole step, as ``recv_observation`` gives it."""
+    observation, *rest = step
+    return observation, lambda: tuple(rest)
 
 
 def codec_blocks(blocks: Any, copy: bool) -> list[Any]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import deque
 from collections.abc import Mapping
+from typing import Any
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus
@@ -15,6 +17,8 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
+
+from rlbridge.wire.busy_wait import BusyWait, readable
 
 _PIECE = 1 << 16  # bytes read at once; beyond 128 KiB, making room for them is a call into the kernel each time
 
@@ -60,6 +64,9 @@ class WebSocket:
     ) -> None:
         self._socket = connection
         self._timeout = 0.0
+        self._events: deque[Any] = deque()  # received and not looked at
+        self._busy = BusyWait()
+        self._readable = readable([connection.fileno()])
         self._protocol = ClientProtocol(parse_uri(uri), max_size=max_size)
         try:
             request = self._protocol.connect()
@@ -101,15 +108,15 @@ class WebSocket:
             WebSocketEnded, OSError: the connection is closed or broken.
         """
         due = time.monotonic() + timeout
-        pieces: list[bytes] = []
+        pieces: list[Any] = []  # a bytearray, perhaps, which is parsed as well
         while True:
-            for event in self._protocol.events_received():
+            self._events.extend(self._protocol.events_received())
+            while self._events:  # more than one where several answers came at once
+                event = self._events.popleft()
                 if isinstance(event, Frame) and event.opcode in (Opcode.BINARY, Opcode.CONT):
-                    if event.fin and not pieces:
-                        return bytes(event.data)
-                    pieces.append(bytes(event.data))
+                    pieces.append(event.data)
                     if event.fin:
-                        return b"".join(pieces)
+                        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
             if self._protocol.state is not State.OPEN:
                 close = self._protocol.close_rcvd or self._protocol.close_sent
                 raise WebSocketEnded(close.code, close.reason) if close else WebSocketEnded(1006, "")
@@ -122,7 +129,7 @@ class WebSocket:
         if not 0.9 * self._timeout <= wait <= self._timeout:  # setting it is a call into the kernel
             self._socket.settimeout(wait)
             self._timeout = wait
-        data = self._socket.recv(_PIECE)
+        data = self._busy.take(self._readable, self._socket.recv, _PIECE)
         if data:
             self._protocol.receive_data(data)
         else:

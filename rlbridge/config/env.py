@@ -36,7 +36,7 @@ class EnvConfig(Section):
     overlap: bool = True
     """Edge: the server makes the next rollout while the learner learns, with a policy that is one rollout older."""
     chunk: Count | None = None
-    """Edge: steps of all environments in one message; else a whole rollout (ppo) or 32."""
+    """Edge: steps of each environment in one message; else a whole rollout (ppo, and never more) or 32."""
     kwargs: dict[str, Any] = {}
     """Keyword arguments for a local target's factory."""
     processes: bool = False

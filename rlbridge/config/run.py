@@ -120,6 +120,16 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _a_chunk_is_of_one_policy(self) -> RunConfig:
+        cfg, chunk = self.algorithm, self.env.chunk
+        if isinstance(cfg, PPOConfig) and chunk is not None and chunk > cfg.rollout_steps:
+            raise ValueError(
+                f"env.chunk = {chunk} is longer than algorithm.rollout_steps = {cfg.rollout_steps}: updates would "
+                "learn from what a policy several updates old has done"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _the_server_can_explore_so(self) -> RunConfig:
         cfg = self.algorithm
         if self.env.placement == "edge" and isinstance(cfg, DQNConfig) and cfg.exploration == "gaussian_epsilon":

@@ -136,8 +136,9 @@ class StepCollector:
             return
         waiting = [group for group in self.groups if group.under_way]
         for group in waiting:
-            rollout.observation_np[steps, group.rows] = group.observe(self.transitions)
-            self._store(rollout, steps - 1, group.rows, self._settle(group))
+            step = self._receive(group)
+            rollout.observation_np[steps, group.rows] = step.observation
+            self._store(rollout, steps - 1, group.rows, step)
         if waiting:
             self.filled, self.observation = steps, rollout.observation_np[steps].copy()
 
@@ -177,13 +178,13 @@ class StepCollector:
         Raises:
             NotFinite: a reward or an observation is NaN or infinite; says where.
         """
-        steps = []
-        for group in self.groups:
-            group.observe(self.transitions)
-            steps.append(self._settle(group))
-        step = Step.join(steps)
+        step = Step.join([self._receive(group) for group in self.groups])
         self.observation = step.observation
         return step
+
+    def _receive(self, group: Stepper) -> Step:
+        group.observe(self.transitions)
+        return self._settle(group)
 
     def _settle(self, group: Stepper) -> Step:
         step, self.transitions, dropped, finished, infos = group.settle(self.transitions)

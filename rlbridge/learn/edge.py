@@ -23,7 +23,7 @@ from rlbridge.learn.onnx_graph import kind_of, policy_model
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.rollout import Rollout
 from rlbridge.learn.seeds import Seeds
-from rlbridge.learn.stepper import Stepper
+from rlbridge.learn.stepper import Stepper, halves
 from rlbridge.play.actions import NotFinite
 from rlbridge.play.encoding import Encoder
 
@@ -149,8 +149,8 @@ class _Told(Stepper):
     def send(self, actions: NDArray[Any]) -> None:
         """Nothing: the server acts."""
 
-    def _answer(self) -> Any:
-        return self.answer()
+    def _answer(self) -> tuple[Any, Callable[[], Any]]:
+        return halves(self.answer())
 
 
 class EdgeExplorer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,12 @@ class Received(NamedTuple):
     dropped: int
     finished: list[tuple[float, int]]
     infos: dict[str, Any]
+
+
+def halves(step: Any) -> tuple[Any, Callable[[], Any]]:
+    """A whole step's observations, and what gives the rest of it."""
+    observations, *rest = step
+    return observations, lambda: rest
 
 
 class Stepper:
@@ -54,7 +61,7 @@ class Stepper:
         self.rows = slice(first, first + n)
         self.under_way = False
         self._sent: NDArray[Any] | None = None
-        self._observed: tuple[Any, NDArray[Any]] | None = None  # an answer, and its observation encoded, to be settled
+        self._observed: tuple[Callable[[], Any], NDArray[Any]] | None = None  # what a step led to, to be settled
         self.resetting = np.zeros(n, dtype=np.bool_)
         self.returns, self.lengths = np.zeros(n), np.zeros(n, dtype=np.int64)
 
@@ -101,11 +108,11 @@ class Stepper:
         Raises:
             NotFinite: an observation is NaN or infinite; says where.
         """
-        answer = self._answer()
-        observation = self.encoder.batch(answer[0])
+        observations, rest = self._answer()
+        observation = self.encoder.batch(observations)
         step = transitions + len(self.resetting) - np.count_nonzero(self.resetting)
         self._require_finite("observation", observation, f"at step {step}")
-        self._observed = answer, observation
+        self._observed = rest, observation
         return observation
 
     def settle(self, transitions: int) -> Received:
@@ -118,8 +125,9 @@ class Stepper:
             NotFinite: a reward or a final observation is NaN or infinite; says where.
         """
         assert self._observed is not None, "settle before observe"
-        (_, rewards, terminated, truncated, infos), observation = self._observed
+        rest, observation = self._observed
         self._observed = None
+        rewards, terminated, truncated, infos = rest()
         valid, dropped = ~self.resetting, 0
         if "bridge_valid" in infos:
             dropped = int((valid & ~infos["bridge_valid"]).sum())
@@ -141,8 +149,14 @@ class Stepper:
         step = Step(observation, reward, terminated, truncated, valid, final)
         return Received(step, transitions, dropped, finished, infos)
 
-    def _answer(self) -> Any:
+    def _answer(self) -> tuple[Any, Callable[[], Any]]:
+        """The observations of the step that was sent, and what gives the rest of it."""
         self.under_way = False
+        if hasattr(self.envs, "recv_observation"):
+            return self.envs.recv_observation()  # type: ignore[no-any-return]
+        return halves(self._step())
+
+    def _step(self) -> Any:
         if isinstance(self.envs, AsyncVectorEnv):
             try:
                 return self.envs.step_wait(timeout=self.timeout)

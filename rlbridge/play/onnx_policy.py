@@ -90,6 +90,10 @@ class OnnxPolicy:
         """What the network says of encoded observations ``[B, *shape]``, by name."""
         return dict(zip(self._names, self._session.run(self._names, {"observation": encoded}), strict=True))
 
+    def repeated(self) -> Repeated:
+        """As ``outputs``, for one thread that asks again and again for as many observations."""
+        return Repeated(self._session, self._names, self.encoder)
+
     def try_out(self, encoded: NDArray[Any], seconds: float) -> bool:
         """Run the network once; False if it was stopped, between two of its layers, for taking longer than that.
 
@@ -116,6 +120,39 @@ class OnnxPolicy:
         finally:
             watch.cancel()
         return True
+
+
+class Repeated:
+    """Runs a network on the same number of observations, step after step: the memory for what goes in and comes out is
+    named to onnxruntime once, which takes a quarter off the time of a small network."""
+
+    def __init__(self, session: Any, names: list[str], encoder: Encoder) -> None:
+        self._session, self._names, self.encoder = session, names, encoder
+        self._binding = session.io_binding()
+        self._input: NDArray[Any] | None = None
+        self._outputs: dict[str, NDArray[np.float32]] = {}
+
+    def __call__(self, encoded: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """What the network says of encoded observations ``[B, *shape]``, by name."""
+        if self._input is None or self._input.shape != encoded.shape:
+            return self._first(encoded)
+        self._input[...] = encoded
+        self._session.run_with_iobinding(self._binding)
+        return {name: value.copy() for name, value in self._outputs.items()}
+
+    def _first(self, encoded: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """The same without a binding, which tells the shapes of what comes out."""
+        results = self._session.run(self._names, {"observation": encoded})
+        self._input, self._outputs = (
+            np.empty_like(encoded),
+            dict(zip(self._names, map(np.empty_like, results), strict=True)),
+        )
+        for bind, name, value in (
+            (self._binding.bind_input, "observation", self._input),
+            *((self._binding.bind_output, name, value) for name, value in self._outputs.items()),
+        ):
+            bind(name, "cpu", 0, value.dtype, value.shape, value.ctypes.data)
+        return dict(zip(self._names, results, strict=True))
 
 
 def check_model(model: bytes, description: Description) -> int:

@@ -70,7 +70,7 @@ class Sampling:
             raise SamplingError(f"no way of sampling is called {way!r}; there are {', '.join(KINDS)}")
         if way != "uniform" and kind not in KINDS[way]:
             raise SamplingError(f"{way} sampling goes with {', '.join(KINDS[way])} policies; this one is {kind}")
-        self.way, self.kind, self.actions, self.walk = way, kind, actions, walk
+        self.way, self.kind, self.actions, self.steps, self.walk = way, kind, actions, steps, walk
         self.parameters = _checked(way, parameters)
         place = first_step, steps, rows
         nothing: NDArray[Any] = np.empty(0)

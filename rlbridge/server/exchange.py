@@ -25,13 +25,20 @@ class Exchange:
         self._end = end
         self._session: Session | None = None
         self._attachment = 0
-        self._began = time.monotonic()
+        self._began, self._idle = time.monotonic(), False
+        if end is not None:
+            host.watch(self)
 
     def useless(self, now: float) -> bool:
-        """Whether nothing can come of this stream any more."""
+        """Whether nothing can come of this stream any more; asked every now and then.
+
+        A client that has just resumed may go on over the stream it has. So one that has a session is useless only if no
+        request has come since this was asked before.
+        """
         if self._session is None:
             return now - self._began > self._host.limits.silent_seconds
-        return self._session.closed or self._session.attachment != self._attachment
+        idle, self._idle = self._idle, True
+        return idle and (self._session.closed or self._session.attachment != self._attachment)
 
     def end(self) -> None:
         """End the stream from this side."""
@@ -50,7 +57,8 @@ class Exchange:
 
     def execute(self, request: Request) -> Response:
         """Answer one request; an error is an answer, never an exception."""
-        seq = 0
+        seq, self._idle = 0, False
+        self._host.used(self)
         try:
             kind = request.WhichOneof("request")
             if kind is None:

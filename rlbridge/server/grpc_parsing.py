@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-import grpc
+from rlbridge.grpc_core import grpc
 
 from rlbridge.server.failure import FAILURES
 from rlbridge.wire.errors import BridgeError, WireError

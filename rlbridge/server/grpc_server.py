@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any, NoReturn, TypeVar
 
-import grpc
+from rlbridge.grpc_core import grpc
+
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -75,7 +76,7 @@ class GrpcServer:
             handler = grpc.stream_stream_rpc_method_handler(
                 service.Exchange, Request.FromString, Response.SerializeToString
             )
-            give_own_threads(self._server, _SERVICES[0], "Exchange", handler)
+            give_own_threads(self._server, _SERVICES[0], "Exchange", handler, lambda: host.alone)
         rollout_pb2_grpc.add_RolloutServiceServicer_to_server(_RolloutService(host), self._server)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

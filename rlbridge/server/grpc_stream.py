@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any
 
-import grpc
+from rlbridge.grpc_core import grpc
+
+from rlbridge.wire.busy_wait import BusyWait
 
 log = logging.getLogger("rlbridge.server")
 
@@ -25,19 +27,22 @@ _TRIAL_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 
 
-def give_own_threads(server: grpc.Server, service: str, name: str, handler: grpc.RpcMethodHandler) -> None:
+def give_own_threads(
+    server: grpc.Server, service: str, name: str, handler: grpc.RpcMethodHandler, alone: Callable[[], bool]
+) -> None:
     """Let ``handler`` answer the calls of ``/service/name``, each in a thread of its own.
 
     Args:
         server: made by ``grpc.server``, and not started yet.
         service, name: as in the .proto file, the service with its package.
         handler: what ``answered`` answers for, with ``own_thread``.
+        alone: whether a thread that waits may look for its request instead of sleeping.
 
     Raises:
         ImportError, AttributeError: this grpcio is another one.
     """
     server.add_registered_method_handlers(service, {name: handler})
-    server._state.server = _Server(server._state, f"/{service}/{name}")
+    server._state.server = _Server(server._state, f"/{service}/{name}", alone)
 
 
 def answered(
@@ -66,11 +71,11 @@ def answered(
 class _Server:
     """In the place of grpcio's own server object, which it is but for the calls of one method."""
 
-    def __init__(self, state: Any, method: str) -> None:
+    def __init__(self, state: Any, method: str, alone: Callable[[], bool]) -> None:
         from grpc import _server
         from grpc._cython import cygrpc
 
-        self._state, self._method, self._server = state, method, state.server
+        self._state, self._method, self._server, self._alone = state, method, state.server, alone
         self._queue, self._timeout = cygrpc.CompletionQueue, cygrpc.CompletionType.queue_timeout
         self._stopped, self._stop_serving = _server._ServerStage.STOPPED, _server._stop_serving
 
@@ -89,13 +94,19 @@ class _Server:
     def _see(self, queue: Any) -> None:
         """What grpcio's serving thread does with the events of all calls, for those of one, from its first to its
         last."""
-        state = self._state
+        state, busy = self._state, BusyWait(self._alone)
+
+        def next_event(seconds: float) -> Any:
+            event = queue.poll(time.time() + seconds if seconds else 0.0)
+            return None if event.completion_type == self._timeout else event
+
         while True:
-            event = queue.poll(time.time() + _LOOK_SECONDS)
-            if event.completion_type == self._timeout:
-                if state.stage is self._stopped:
+            event = busy.look(next_event)
+            while event is None:
+                event = next_event(_LOOK_SECONDS)
+                if event is None and state.stage is self._stopped:
                     return
-                continue
+            busy.came()
             finished, callbacks = event.tag(event)
             for callback in callbacks:
                 try:
@@ -178,7 +189,7 @@ def works() -> bool:
     server = grpc.server(futures.ThreadPoolExecutor(2))
     try:
         handler = grpc.stream_stream_rpc_method_handler(echo, response_serializer=bytes)
-        give_own_threads(server, "rlbridge.Trial", "Echo", handler)
+        give_own_threads(server, "rlbridge.Trial", "Echo", handler, alone=lambda: False)
         address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
         with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:

@@ -40,6 +40,7 @@ from rlbridge.wire.errors import (
     Unsupported,
     WireError,
 )
+from rlbridge.wire.memory import keep_memory
 
 log = logging.getLogger("rlbridge.server")
 
@@ -51,6 +52,7 @@ _MODES = {
 }
 _MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
 _CLOSE_SECONDS = 5.0
+_ALONE_SECONDS = 0.05
 
 
 class Host:
@@ -73,6 +75,7 @@ class Host:
         self._opens: dict[bytes, Future[Session]] = {}
         self._callers = Callers(self.limits)
         self._streams: set[Exchange] = set()
+        self._latest, self._changed = 0, 0.0  # which stream was used, and since when no other one
         self._stopping = threading.Event()
         for offer in offers:
             self._probe(offer)
@@ -213,6 +216,7 @@ class Host:
         try:
             largest = largest_message(environment)
             self._check_size(offer, environment, largest, request.max_message_bytes)
+            keep_memory(largest)
             session = Session(environment, self.limits, request)
             session.caller = caller
             session.asked = (request.environment, request.num_envs, request.render_mode)
@@ -348,10 +352,21 @@ class Host:
         ``end`` ends the stream from this side. It is called, from another thread, for a stream that nobody will miss:
         one that never named a session, or whose session is gone. A stream that ends leaves its session as it is.
         """
-        exchange = Exchange(self, end)
-        if end is not None:
-            self._streams.add(exchange)
-        return exchange
+        return Exchange(self, end)
+
+    def watch(self, exchange: Exchange) -> None:
+        """A stream has begun."""
+        self._streams.add(exchange)
+
+    def used(self, exchange: Exchange) -> None:
+        """A stream has brought a request."""
+        if self._latest != id(exchange):  # not the stream itself, which would be kept
+            self._latest, self._changed = id(exchange), time.monotonic()
+
+    @property
+    def alone(self) -> bool:
+        """Whether only one stream has brought requests of late: its thread keeps no other one waiting."""
+        return time.monotonic() - self._changed > _ALONE_SECONDS
 
     def forget(self, exchange: Exchange) -> None:
         """A stream has ended."""

@@ -9,22 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
+import selectors
 import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.exceptions import InvalidState
+from websockets.protocol import State
 
 from rlbridge.server.auth import ServerTls, Tokens
 from rlbridge.server.grpc_server import PortTaken
 from rlbridge.server.host import Host
 from rlbridge.server.http_app import HttpApp
+from rlbridge.server.http_websocket import ANSWER_AT_ONCE
+from rlbridge.wire.busy_wait import LONGEST, BusyWait
 
 log = logging.getLogger("rlbridge.server")
 
@@ -46,6 +53,7 @@ class HttpServer:
 
     def __init__(self, host: Host, tokens: Tokens) -> None:
         self._app = HttpApp(host, tokens)
+        self._alone = lambda: host.alone
         self._config = Config(
             self._app,
             http=_Http,
@@ -121,7 +129,7 @@ class HttpServer:
             if not self._places.acquire(blocking=False):
                 _refuse(peer, context)
                 continue
-            connection = _Connection(self._config, peer, context, self._left)
+            connection = _Connection(self._config, peer, context, self._alone, self._left)
             with self._lock:
                 self._connections.add(connection)
             if self._stopping.is_set():
@@ -137,9 +145,16 @@ class HttpServer:
 class _Connection(threading.Thread):
     """One connection, for as long as it lasts."""
 
-    def __init__(self, config: Config, peer: socket.socket, context: ssl.SSLContext | None, left: Any) -> None:
+    def __init__(
+        self,
+        config: Config,
+        peer: socket.socket,
+        context: ssl.SSLContext | None,
+        alone: Callable[[], bool],
+        left: Callable[[_Connection], object],
+    ) -> None:
         super().__init__(name="rlbridge-http-connection", daemon=True)
-        self._config, self._peer, self._context, self._left = config, peer, context, left
+        self._config, self._peer, self._context, self._alone, self._left = config, peer, context, alone, left
         self._state = ServerState()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -147,7 +162,7 @@ class _Connection(threading.Thread):
 
     def run(self) -> None:
         try:
-            loop = asyncio.new_event_loop()
+            loop = asyncio.SelectorEventLoop(_Selector(self._alone))
             try:
                 with self._lock:
                     self._loop = loop
@@ -192,6 +207,21 @@ class _Connection(threading.Thread):
             protocol.shutdown()
 
 
+class _Selector(selectors.DefaultSelector):
+    """Looks for what comes before it sleeps, see BusyWait."""
+
+    def __init__(self, alone: Callable[[], bool]) -> None:
+        super().__init__()
+        self._busy = BusyWait(alone)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and timeout < LONGEST:  # there is something to do soon
+            return super().select(timeout)
+        events = self._busy.look(super().select) or super().select(timeout)
+        self._busy.came()
+        return events
+
+
 class _Http(H11Protocol):
     """Ends its connection's thread with the connection, and those that never ask anything."""
 
@@ -215,7 +245,35 @@ class _Http(H11Protocol):
 
 
 class _WebSocket(WebSocketsSansIOProtocol):
-    """Ends its connection's thread with the connection."""
+    """Ends its connection's thread with the connection, and answers where messages arrive, where it is told how.
+
+    Through ASGI, a message goes through a queue and a task, and reading stops and starts again for each.
+    """
+
+    _answer: Callable[[bytes], bytes] | None = None
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == 101:
+            extensions: Any = self.scope["extensions"]
+            extensions[ANSWER_AT_ONCE] = functools.partial(setattr, self, "_answer")
+
+    def send_receive_event_to_app(self) -> None:
+        behind = self.read_paused or self.close_sent or not self.writable.is_set()
+        if self._answer is None or self.curr_msg_data_type == "text" or behind:
+            super().send_receive_event_to_app()
+            return
+        message, self.frames = b"".join(self.frames), []
+        answer = self._answer(message)
+        if self.conn.state is State.OPEN:  # else the client is gone, and its answer is kept
+            self.conn.send_binary(answer)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def shutdown(self) -> None:
+        try:
+            super().shutdown()
+        except InvalidState:  # the client is closing it at this very moment
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

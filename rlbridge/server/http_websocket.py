@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 
 from google.protobuf.message import DecodeError
 from starlette.datastructures import Headers
@@ -20,6 +21,8 @@ from rlbridge.server.http_errors import http_status
 from rlbridge.server.session import Request, error_response
 from rlbridge.wire.errors import BridgeError, WireError
 
+# An extension of ASGI's: takes a function that gives a binary message's answer, to be called where messages arrive.
+ANSWER_AT_ONCE = "rlbridge.answer_at_once"
 CLOSE_UNSUPPORTED = 1003  # RFC 6455, section 7.4.1
 CLOSE_GOING_AWAY = 1001
 
@@ -42,6 +45,8 @@ class WebSocketFace:
         await send({"type": "websocket.accept"})
         loop = asyncio.get_running_loop()
         exchange = self._host.exchange(lambda: _from_outside(loop, send))
+        with contextlib.suppress(KeyError):
+            scope["extensions"][ANSWER_AT_ONCE](functools.partial(_answer, exchange))
         try:
             while (message := await receive())["type"] != "websocket.disconnect":
                 data = message.get("bytes")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -23,7 +24,8 @@ from rlbridge.v1 import env_pb2
 from rlbridge.wire.errors import BridgeError, InvalidPolicy, UnknownPolicy, Unsupported, WireError, encode_error
 
 if TYPE_CHECKING:
-    from rlbridge.play.onnx_policy import OnnxPolicy
+    from rlbridge.play.actions import Actions
+    from rlbridge.play.onnx_policy import OnnxPolicy, Repeated
     from rlbridge.play.sampling import Sampling
 
 MAX_STEPS = 100_000
@@ -31,6 +33,8 @@ MAX_STEPS = 100_000
 MAX_MODEL_BYTES = 64 * 1024 * 1024
 _HELD = 2
 _MAX_LAYER = 2**26  # numbers of one layer, all rows together: 256 MiB
+_MAX_DRAWN = 2**22  # random numbers of one rollout: 32 MiB
+_TRIALS = 3
 _SLOWEST = 2.0  # seconds that a policy may take for one action of all rows
 
 
@@ -95,6 +99,7 @@ class Rollouts:
             BridgeError: before the first step was over; later ones are in the answer, behind the steps that were done.
         """
         policy, sampling = self._prepare(request)
+        network = None if policy is None else policy.repeated()
         if self._largest > room:
             raise WireError(f"not one step's answer fits into a message of {room} bytes")  # Open has checked this
         rows = self._environment.num_envs
@@ -103,10 +108,10 @@ class Rollouts:
         outputs: list[dict[str, NDArray[np.float32]]] = []
         taken, most = 0, self._largest
         try:
-            for t in range(request.steps):
+            for t in range(sampling.steps):
                 if closed() or taken + most > room:
                     break
-                seen = {} if policy is None else self._look(policy, observation)
+                seen = {} if network is None else self._look(network, observation)
                 raw = sampling.draw(t, seen)
                 started = time.perf_counter_ns()
                 outcome = self._environment.step(self._packed(sampling, raw))
@@ -139,7 +144,9 @@ class Rollouts:
         from rlbridge.play.sampling import Sampling, SamplingError
 
         way = _way(request.sampling)
-        policy = None if way == "uniform" else self._policy(request.policy)
+        if request.policy.model:
+            self.hold(request.policy)
+        policy = None if way == "uniform" else self._policy(way, request.policy)
         try:
             actions = actions_of(self._environment.actions.space) if policy is None else policy.actions
             if self._walk is None:
@@ -149,7 +156,7 @@ class Rollouts:
                 None if policy is None else policy.description.kind,
                 actions,
                 self._environment.num_envs,
-                request.steps,
+                min(request.steps, self._most_steps(actions)),
                 request.sampling_seed,
                 request.first_step,
                 request.sampling_parameters,
@@ -159,16 +166,23 @@ class Rollouts:
             raise Unsupported(f"{error}.") from None
         return policy, sampling
 
-    def _policy(self, named: env_pb2.Policy) -> OnnxPolicy:
-        if named.model:
-            self.hold(named)
-        try:
-            return self._policies[named.sha256]
-        except KeyError:
+    def _most_steps(self, actions: Actions) -> int:
+        """For so many can chance be drawn beforehand without taking much memory."""
+        size = actions.width * (actions.most if hasattr(actions, "most") else 1)
+        return max(_MAX_DRAWN // (size * self._environment.num_envs), 1)
+
+    def _policy(self, way: str, named: env_pb2.Policy) -> OnnxPolicy:
+        if not named.sha256:
+            raise UnknownPolicy(f"sampling {way} needs a policy, and the request names none")
+        policy = self._policies.get(named.sha256)
+        if policy is None:
             raise UnknownPolicy(
                 f"this session holds no policy {named.sha256.hex()[:16]}... (it holds the latest {_HELD}); send its "
                 "model along."
-            ) from None
+            )
+        if named.kind and named.kind != policy.description.kind:
+            raise InvalidPolicy(f"the policy was sent as {policy.description.kind!r}, it is no {named.kind[:100]!r}")
+        return policy
 
     def _require_batch(self) -> None:
         if not available():
@@ -180,21 +194,23 @@ class Rollouts:
         if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
             raise Unsupported("a rollout needs a batch (num_envs of 1 or more) whose rows reset by themselves")
 
-    def _look(self, policy: OnnxPolicy, observation: list[bytes]) -> dict[str, NDArray[np.float32]]:
+    def _look(self, network: Repeated, observation: list[bytes]) -> dict[str, NDArray[np.float32]]:
         codec, rows = self._environment.observations, self._environment.num_envs
-        encoded = policy.encoder.batch(codec.unpack_batch(observation, rows, copy=False))
+        encoded = network.encoder.batch(codec.unpack_batch(observation, rows, copy=False))
         try:
-            return policy.outputs(encoded)
+            return network(encoded)
         except FAILURES as error:
             raise InvalidPolicy(f"the network cannot be run: {str(error)[:300]}") from None
 
     def _packed(self, sampling: Sampling, raw: NDArray[Any]) -> list[bytes]:
-        from rlbridge.play.actions import NotFinite
-
         try:
             actions = sampling.actions.to_environment(raw)
-        except NotFinite as error:
-            raise InvalidPolicy(str(error)) from None
+        except ValueError as error:
+            from rlbridge.play.actions import NotFinite
+
+            if isinstance(error, NotFinite):
+                raise InvalidPolicy(str(error)) from None
+            raise
         return self._environment.actions.pack_batch(actions, len(raw))
 
     def _end_walks(self, outcome: Outcome) -> None:
@@ -231,10 +247,15 @@ class Rollouts:
         """A policy that takes minutes for an action would hold its session, and a core, for as long."""
         encoder, rows = policy.encoder, self._environment.num_envs
         for count in (1, rows):
-            started = time.monotonic()
-            in_time = policy.try_out(np.zeros((count, *encoder.shape), encoder.dtype), _SLOWEST)
-            seconds = (time.monotonic() - started) * rows / count
-            if not in_time or seconds > 2.0 * _SLOWEST:
+            seconds = math.inf
+            for _ in range(_TRIALS):  # a machine that stands still for a moment is not the network's fault
+                started = time.monotonic()
+                in_time = policy.try_out(np.zeros((count, *encoder.shape), encoder.dtype), _SLOWEST)
+                taken = (time.monotonic() - started) * rows / count
+                seconds = min(seconds, taken)
+                if in_time and taken <= 2.0 * _SLOWEST:
+                    break
+            else:
                 raise InvalidPolicy(
                     f"the network takes {seconds:.1f} s or more for one action of {rows} rows; {_SLOWEST:g} s are "
                     "allowed",

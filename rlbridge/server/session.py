@@ -260,6 +260,8 @@ class Session:
 
         response, room = Response(), self._max_message_bytes
         self._rollouts.run(body, self._observation, response.rollout, fill, room, lambda: self.closed)
+        if not response.rollout.steps:
+            raise self._because
         return response
 
     def hold_policy(self, policy: env_pb2.Policy) -> bool:

@@ -26,6 +26,7 @@ from rlbridge.server.host import Host
 from rlbridge.server.session import Request, error_response
 from rlbridge.server.unix_socket import answers
 from rlbridge.v1 import env_pb2
+from rlbridge.wire.busy_wait import BusyWait
 from rlbridge.wire.channel import HELLO_PREFIX, WITH_THE_HEADER, BadFrame, Channel, Kind, supported
 from rlbridge.wire.errors import BridgeError, CapacityExhausted, Unimplemented, WireError, decode_error, encode_error
 
@@ -255,6 +256,7 @@ class _Connection(threading.Thread):
 
     def _stream(self) -> None:
         self.channel.offer_memory()
+        self.channel.look_first(BusyWait(lambda: self._calls.host.alone))
         exchange = self._calls.host.exchange(self.channel.hang_up)
         try:
             while True:

@@ -25,6 +25,7 @@ import struct
 import sys
 import time
 
+from rlbridge.wire.busy_wait import BusyWait, readable
 from rlbridge.wire.errors import MessageTooLarge, WireError
 
 HELLO_PREFIX = b"rlbridge.v1 "
@@ -67,9 +68,15 @@ class Channel:
         self._socket = connection
         self.limit = limit
         self._timeout = connection.gettimeout()
+        self._busy = BusyWait(lambda: False)
+        self._readable = readable([connection.fileno()])
         self._buffer = memoryview(bytearray(_HEADER.size + WITH_THE_HEADER))
         self._start = self._end = 0  # of what has been read and not been taken
         self._outgoing = self._incoming = memoryview(b"")
+
+    def look_first(self, busy: BusyWait) -> None:
+        """Wait for frames in this way from now on."""
+        self._busy = busy
 
     # --------------------------------------------------------------------------------------------------- sending
 
@@ -160,7 +167,7 @@ class Channel:
         return whole
 
     def _read(self, into: memoryview) -> int:
-        got = self._socket.recv_into(into)
+        got = self._busy.take(self._readable, self._socket.recv_into, into)
         if not got:
             raise ConnectionResetError("the other side has closed the connection")
         return got

@@ -16,17 +16,24 @@ from tests.trajectory import digest
 ROWS, STEPS = 4, 16
 
 
-def rolled_out(url: str, rollouts: int, **options) -> tuple[str, int, np.ndarray]:
+def rolled_out(url: str, rollouts: int, under_way: int = 1) -> tuple[str, int, np.ndarray]:
     """The hash of all that came, how many steps that were, and what each row's environment counted."""
     into, received = hashlib.sha256(), 0
-    envs = rlbridge.make_vec(url, ROWS, autoreset_mode="SameStep", **options)
-    try:
-        envs.reset(seed=11)
-        for number in range(rollouts):
+    envs = rlbridge.make_vec(url, ROWS, autoreset_mode="SameStep")
+
+    def ask(number: int) -> None:
+        if number < rollouts:
             # A new policy each time, as in training: its bytes are cut, too.
             model = linear(3, bias=float(number), inputs=4).SerializeToString()
             policy = RolloutPolicy("categorical", model, number)
-            envs.send_rollout(Rollout(STEPS, "categorical", policy, 5, received))
+            envs.send_rollout(Rollout(STEPS, "categorical", policy, 5, number * STEPS))
+
+    try:
+        envs.reset(seed=11)
+        for number in range(under_way - 1):
+            ask(number)
+        for number in range(rollouts):
+            ask(number + under_way - 1)
             result = envs.recv_rollout()
             assert result.policy_version == number
             for t in range(len(result)):
@@ -38,17 +45,18 @@ def rolled_out(url: str, rollouts: int, **options) -> tuple[str, int, np.ndarray
         envs.close()
 
 
+@pytest.mark.parametrize("under_way", [1, 2])
 @pytest.mark.parametrize(
     ("rollouts", "cuts"), [(60, 12), pytest.param(1_500, 200, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )
-def test_cut_connections_lose_no_step_of_a_rollout_and_double_none(served, proxied, rollouts, cuts):
+def test_cut_connections_lose_no_step_of_a_rollout_and_double_none(served, proxied, rollouts, cuts, under_way):
     url = served()
     undisturbed, steps, _ = rolled_out(url, rollouts)
     assert steps == rollouts * STEPS
     before = books(url)
 
     proxy = proxied(url, seed=4, every=(1, 24_000), most=cuts)
-    found, received, totals = rolled_out(proxy.url, rollouts)
+    found, received, totals = rolled_out(proxy.url, rollouts, under_way)
     counters, after = proxy.counters(), books(url)
     print(f"{rollouts} rollouts, {counters}, {received} steps received, totals {totals}, books {after}")
 

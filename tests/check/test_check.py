@@ -29,7 +29,7 @@ TALKING = [name for name in NAMES if name not in WAITING and name != "render"]
 
 
 def failed(results):
-    return {result.name for result in results if result.status == "fail"}
+    return {result.name: result.seen for result in results if result.status == "fail"}
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def caught(monkeypatch):
     def run(offers="CartPole-v1", only=TALKING):
         host = Host(load_catalog(offers) if isinstance(offers, str) else offers, ServerLimits(max_sessions=8))
         try:
-            return failed(run_checks(lambda: LocalLink(host), only=only, steps=600))
+            return failed(run_checks(lambda: LocalLink(host), only=only, steps=600)).keys()
         finally:
             host.stop()
 

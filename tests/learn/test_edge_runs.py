@@ -148,6 +148,7 @@ def test_a_lost_server_costs_the_rows_under_way_and_no_more(serve, tmp_path):
         (["env.target=CartPole-v1"], "'CartPole-v1' is local; serve it"),
         (["algorithm.name=dqn", "algorithm.exploration=gaussian_epsilon"], "epsilon and greedy"),
         (["env.placement=step", "env.chunk=8"], "no effect with env.placement = step"),
+        (["algorithm.rollout_steps=128", "env.chunk=129"], "129 is longer than algorithm.rollout_steps = 128"),
     ],
 )
 def test_what_the_edge_cannot_do_is_said_before_anything_starts(overrides, words):

@@ -103,7 +103,7 @@ def test_the_threads_of_streams_end_with_the_server(serve):
     until(lambda: not threads_of_streams())
 
 
-def test_a_request_that_fails_in_the_streams_thread_ends_the_stream_and_nothing_else(serve, monkeypatch):
+def test_a_request_that_fails_in_the_streams_thread_ends_the_stream_and_nothing_else(serve):
     server = serve("CartPole-v1")
     with grpc.insecure_channel(server.urls[0].removeprefix("grpc://")) as channel:
         _, requests = opened(channel)

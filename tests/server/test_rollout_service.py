@@ -20,6 +20,7 @@ import rlbridge
 from rlbridge import errors
 from rlbridge.client import Rollout, RolloutPolicy
 from rlbridge.learn.onnx_graph import kind_of, policy_model
+from rlbridge.play.onnx_policy import OnnxPolicy
 from rlbridge.server.catalog import Offer
 from rlbridge.server.limits import ServerLimits
 from rlbridge.v1 import env_pb2, rollout_pb2, rollout_pb2_grpc
@@ -272,7 +273,7 @@ def test_a_hostile_policy_is_refused_and_the_session_lives_on(serve, name):
         (RolloutPolicy("moon", b"x"), "categorical", errors.InvalidPolicy, "kind is 'moon'"),
         (RolloutPolicy("categorical", b"\xff" * 1000), "categorical", errors.InvalidPolicy, "refused"),
         (RolloutPolicy("categorical", linear(3).SerializeToString()), "epsilon_greedy", errors.Unsupported, "greedy"),
-        (None, "categorical", errors.UnknownPolicy, "holds no policy"),
+        (None, "categorical", errors.UnknownPolicy, "needs a policy"),
         (
             RolloutPolicy("gaussian", linear(3).SerializeToString()),
             "diagonal_gaussian",
@@ -311,6 +312,15 @@ def test_a_policy_that_takes_too_long_is_refused(serve, monkeypatch):
         envs.send_rollout(Rollout(5, "categorical", RolloutPolicy("categorical", linear(3).SerializeToString())))
         with pytest.raises(errors.InvalidPolicy, match="0 s are allowed"):
             envs.recv_rollout()
+
+
+def test_a_moment_in_which_the_machine_stands_still_refuses_no_policy(serve, monkeypatch):
+    in_time = iter([False, False, True, False, True])
+    monkeypatch.setattr(OnnxPolicy, "try_out", lambda policy, encoded, seconds: next(in_time))
+    with closing(remote(serve, lambda: AnySpaces("categorical"))) as envs:
+        envs.reset(seed=0)
+        envs.send_rollout(Rollout(5, "categorical", RolloutPolicy("categorical", linear(3).SerializeToString())))
+        assert len(envs.recv_rollout()) == 5
 
 
 @pytest.mark.parametrize("change", [{"num_envs": 0}, {"mode": AutoresetMode.DISABLED}])

@@ -38,34 +38,20 @@ from bridge_page import GOALS, SECTIONS, page, picture, reached
 from contestants.contestant import HERE, Entry, play
 from delay_proxy import DelayProxy
 from learn import ROOT, cpu_model
+from served import served
 
 ROUND_TRIPS_MS = (0, 5, 20, 50)
 
 
-class Bridge:
-    """A server with the environments of contestants/serve.yaml, over every transport. Use it in a ``with`` statement.
+SCHEMES = ("grpc", "http", "unix", *(("shm",) if sys.platform == "linux" else ()))
 
-    Attributes:
-        urls: by scheme.
-    """
+
+class Bridge:
+    """Servers with the environments of contestants/serve.yaml, one a contestant. Use it in a ``with`` statement."""
 
     def __enter__(self) -> Bridge:
         self._closing = contextlib.ExitStack()
-        folder = self._closing.enter_context(tempfile.TemporaryDirectory())
-        binds = ["grpc://127.0.0.1:0", "http://127.0.0.1:0", f"unix://{folder}/env.sock"]
-        if sys.platform == "linux":
-            binds.append(f"shm://{folder}/memory.sock")
-        command = [sys.executable, "-m", "rlbridge", "serve", str(HERE)]
-        for bind in binds:
-            command += ["--bind", bind]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self._closing.callback(_stop, server)
-        assert server.stdout is not None
-        lines = [server.stdout.readline().split() for _ in binds]
-        if not all(lines):
-            self._closing.close()
-            raise RuntimeError("the server did not start: see above")
-        self.urls = {url.partition(":")[0]: url for _, url in lines}
+        self._folder = self._closing.enter_context(tempfile.TemporaryDirectory())
         return self
 
     def __exit__(
@@ -75,15 +61,15 @@ class Bridge:
 
     def far_target(self, round_trip_ms: float, environment: str) -> str:
         """A target over gRPC at a distance; at 0 ms there is nothing in between."""
-        if not round_trip_ms:
-            return self.target("grpc", environment)
-        url = self._closing.enter_context(DelayProxy(self.urls["grpc"], round_trip_ms)).url
-        return f"{url}/{environment}"
+        target = self.target("grpc", environment)
+        return self._closing.enter_context(DelayProxy(target, round_trip_ms)).url if round_trip_ms else target
 
     def target(self, scheme: str, environment: str) -> str:
-        """The target string for one of its environments."""
-        url = self.urls[scheme]
-        return f"{url}?env={environment}" if scheme in ("unix", "shm") else f"{url}/{environment}"
+        """The target string for one of the environments, on a server of its own."""
+        path = scheme in ("unix", "shm")
+        place = tempfile.mkdtemp(dir=self._folder) + "/socket" if path else "127.0.0.1:0"
+        url = self._closing.enter_context(served(str(HERE), f"{scheme}://{place}")).url
+        return f"{url}?env={environment}" if path else f"{url}/{environment}"
 
     def message_bytes(self, environment: str, num_envs: int) -> tuple[int, int]:
         """Of a step's request and answer."""
@@ -97,15 +83,10 @@ class Bridge:
             action, session = env.action_space.sample(), env._session
             packed = session.actions.pack_batch(action, num_envs) if num_envs else session.actions.pack(action)
             session.send_step(packed)
-            request = session._in_flight.ByteSize()
+            request = session._in_flight[0].ByteSize()
             return request, session.receive().ByteSize()
         finally:
             env.close()
-
-
-def _stop(server: subprocess.Popen[str]) -> None:
-    server.terminate()
-    server.wait(20)
 
 
 Entries = dict[str, Entry]
@@ -117,9 +98,7 @@ def one(bridge: Bridge, peers: str) -> Entries:
     return {
         "raw TCP, no environment": Entry(("floor.py", "tcp", *sizes)),
         "plain gRPC stream": Entry(("floor.py", "stream", *sizes)),
-        **{
-            f"rlbridge {scheme}": Entry(("envs.py", "one", bridge.target(scheme, "cartpole"))) for scheme in bridge.urls
-        },
+        **{f"rlbridge {scheme}": Entry(("envs.py", "one", bridge.target(scheme, "cartpole"))) for scheme in SCHEMES},
         "dm_env_rpc": Entry(("peer_dm_env_rpc.py", "one"), python=peers),
         "OpenEnv": Entry(("peer_openenv.py", "one"), python=peers),
         "Ray actor": Entry(("peer_ray.py", "one"), python=peers),
@@ -131,7 +110,7 @@ def one(bridge: Bridge, peers: str) -> Entries:
 def _batches(bridge: Bridge, environment: str, n: int) -> Entries:
     return {
         f"rlbridge {scheme}": Entry(("envs.py", "batch", bridge.target(scheme, environment), str(n)), n)
-        for scheme in bridge.urls
+        for scheme in SCHEMES
     }
 
 
@@ -179,11 +158,13 @@ def overlap(bridge: Bridge, peers: str) -> Entries:
 
 def distance(bridge: Bridge, peers: str) -> Entries:
     """Eight CartPoles and a policy, at several distances, here or at the server. 0 ms: nothing in between."""
-    far = {ms: bridge.far_target(ms, "cartpole") for ms in ROUND_TRIPS_MS}
     return {
         "in this process": Entry(("policy_loop.py", "CartPole-v1"), 8),
-        **{f"step, {ms} ms": Entry(("policy_loop.py", target), 8) for ms, target in far.items()},
-        **{f"edge, {ms} ms": Entry(("edge_loop.py", target), 8) for ms, target in far.items()},
+        **{
+            f"{placement}, {ms} ms": Entry((loop, bridge.far_target(ms, "cartpole")), 8)
+            for placement, loop in (("step", "policy_loop.py"), ("edge", "edge_loop.py"))
+            for ms in ROUND_TRIPS_MS
+        },
     }
 
 
@@ -249,12 +230,12 @@ def main() -> int:
     if unknown:
         parser.error(f"no section is called {unknown[0]!r}; there are {', '.join(_MAKERS)}")
     results = json.loads(arguments.results.read_text(encoding="utf-8")) if arguments.results.is_file() else {}
-    with Bridge() as bridge:
-        for name in arguments.sections or _MAKERS:
+    for name in arguments.sections or _MAKERS:
+        with Bridge() as bridge:
             results[name] = measure(name, bridge, arguments)
-            if not arguments.json:
-                show(name, results[name])
-            arguments.results.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        if not arguments.json:
+            show(name, results[name])
+        arguments.results.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     image = arguments.page.with_suffix(".png")
     arguments.page.write_text(page(results, image.name), encoding="utf-8")
     picture(results, image)

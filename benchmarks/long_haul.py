@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from served import served
 
 import rlbridge
 from rlbridge.client import Rollout, RolloutPolicy
@@ -90,12 +90,9 @@ def main() -> int:
     parser.add_argument("--picture", type=Path, default=ROOT / "docs/long-haul.png")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    serve = [sys.executable, "-m", "rlbridge", "serve", "CartPole-v1", "--bind", "grpc://127.0.0.1:0"]
-    server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True)
     rows: list[tuple[float, ...]] = []
-    try:
-        assert server.stdout is not None
-        envs: Any = rlbridge.make_vec(server.stdout.readline().split()[1], ROWS, autoreset_mode="SameStep")
+    with served("CartPole-v1") as server:
+        envs: Any = rlbridge.make_vec(server.url, ROWS, autoreset_mode="SameStep")
         envs.reset(seed=0)
         for number in range(PARTS):
             latencies = part(envs, arguments.steps // PARTS, number)
@@ -109,9 +106,6 @@ def main() -> int:
                     flush=True,
                 )
         envs.close()
-    finally:
-        server.terminate()
-        server.wait(20)
     picture(arguments.picture, arguments.steps, rows)
     quarter = PARTS // 4
     first, last = (

@@ -15,13 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from typing import Any
 
 import torch
+from served import served
 
 from rlbridge.config import load_config
 from rlbridge.learn import train, weights_digest
@@ -102,17 +102,11 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    command = [sys.executable, "-m", "rlbridge", "serve", "CartPole-v1", "--bind", "grpc://127.0.0.1:0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    try:
-        url = server.stdout.readline().split()[1]
+    with served("CartPole-v1") as server:
+        url = server.url
         speeds = collecting(url, arguments.rounds)
         training(url, 1, 8_192)  # warms up
         rounds = [[training(url, sessions, arguments.steps) for sessions in (1, 2)] for _ in range(arguments.rounds)]
-    finally:
-        server.terminate()
-        server.wait(10)
     local, one, two = speeds.values()
     overlap = statistics.median(b / a for a, b in zip(local, two, strict=True))
     saved = statistics.median(second[0] / first[0] for first, second in rounds)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from delay_proxy import DelayProxy
 from learn import ROOT, machine
+from served import served
 
 
 class Case(NamedTuple):
@@ -122,19 +123,15 @@ def main() -> int:
     measured: dict[str, Any] = {}
     for name in arguments.cases or CASES:
         measured[name] = []
-        serve = [sys.executable, "-m", "rlbridge", "serve", CASES[name].target, "--bind", "grpc://127.0.0.1:0"]
-        server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env={**os.environ, **_ONE_THREAD})
-        try:
-            assert server.stdout is not None
-            with DelayProxy(server.stdout.readline().split()[1], arguments.round_trip_ms) as proxy:
-                for seed in arguments.seeds:
-                    urls = {"edge": proxy.url} if CASES[name].ratio is None else {"local": "", "edge": proxy.url}
-                    pair = {side: trained(name, url, seed, arguments.fraction) for side, url in urls.items()}
-                    measured[name].append(pair)
-                    print(name, seed, json.dumps(pair), file=sys.stderr, flush=True)
-        finally:
-            server.terminate()
-            server.wait(20)
+        with (
+            served(CASES[name].target, variables=_ONE_THREAD) as server,
+            DelayProxy(server.url, arguments.round_trip_ms) as proxy,
+        ):
+            for seed in arguments.seeds:
+                urls = {"edge": proxy.url} if CASES[name].ratio is None else {"local": "", "edge": proxy.url}
+                pair = {side: trained(name, url, seed, arguments.fraction) for side, url in urls.items()}
+                measured[name].append(pair)
+                print(name, seed, json.dumps(pair), file=sys.stderr, flush=True)
     print(table(measured))
     if arguments.fraction < 1.0:
         return 0

@@ -17,12 +17,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from served import served
 
 from rlbridge.learn import train, weights_digest
 
@@ -62,17 +63,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=13)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    command = [sys.executable, "-m", "rlbridge", "serve", "CartPole-v1", "--bind", "grpc://127.0.0.1:0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    try:
-        url = server.stdout.readline().split()[1]
+    with served("CartPole-v1") as server:
+        url = server.url
         for target in ("CartPole-v1", url):  # warms up: imports, connection
             run(target, 2_048)
         pairs = [(run("CartPole-v1", arguments.steps), run(url, arguments.steps)) for _ in range(arguments.rounds)]
-    finally:
-        server.terminate()
-        server.wait(10)
     # Round by round: what else the machine did meanwhile weighs on both halves of one round alike.
     rounds = []
     for local, remote in pairs:

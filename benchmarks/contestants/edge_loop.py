@@ -28,21 +28,25 @@ def loop(target: str) -> Callable[[int], None]:
     network = Policy(config.algorithm, config.network, *spaces, torch.Generator().manual_seed(0), 0)
     policy = RolloutPolicy(kind_of(network), policy_model(network))
     envs.reset(seed=0)
-    clock = 0
+    asked = 0
 
     def run(steps: int) -> None:
-        nonlocal clock
-        until = clock + steps
+        until = asked + steps
 
         def ask() -> None:
-            if clock < until:
-                envs.send_rollout(Rollout(min(HORIZON, until - clock), "categorical", policy, 0, clock))
+            nonlocal asked
+            if asked < until:
+                rollout = Rollout(min(HORIZON, until - asked), "categorical", policy, 0, asked)
+                envs.send_rollout(rollout)
+                asked += rollout.steps
 
         ask()
-        while clock < until:
+        ask()  # two are under way, always: neither side waits for the way between them
+        taken = 0
+        while taken < steps:
             result = envs.recv_rollout()
-            clock += len(result)
-            ask()  # as in training: the server goes on while this side looks at what came
+            taken += len(result)
+            ask()
             for t in range(len(result)):
                 result.step(t)
 

@@ -282,13 +282,18 @@ def test_an_interrupt_while_waiting_hangs_nothing(serve, bind, monkeypatch, then
     monkeypatch.setattr(Gate, "entered", entered := threading.Event())
     with connected(serve, [Offer("env", Gate)], bind) as envs:
 
+        noticed = threading.Event()
+
         def interrupt() -> None:
             assert entered.wait(20)
             os.kill(os.getpid(), signal.SIGINT)
+            while not noticed.wait(5):  # Python overlooks one between letting its lock go and beginning to wait
+                os.kill(os.getpid(), signal.SIGINT)
 
         threading.Thread(target=interrupt).start()
         with pytest.raises(KeyboardInterrupt):
             envs.step(np.ones(ROWS, np.int64))
+        noticed.set()
         let_go.set()
         if then == "recv":
             assert envs.recv()[4]["total"].tolist() == [1, 1]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rlbridge.learn.nets import MLP
+from rlbridge.learn.products import linear, product
 
 _NARROW = 16
 
@@ -60,12 +61,12 @@ class Tape:
             self._prepare(x)
         self.memory.user = self
         self._inputs, self._derived_from = [], []
-        for (weight_t, bias, activation), buffer in zip(self._forward, self._linear, strict=True):
+        for (weight, bias, activation), buffer in zip(self._forward, self._linear, strict=True):
             self._inputs.append(x)
-            x = torch.addmm(bias, x, weight_t, out=buffer)
+            x = linear(x, weight, bias, buffer)
+            self._derived_from.append(x)
             if activation is not None:
-                x = activation.forward(buffer)
-            self._derived_from.append(buffer)
+                x = activation.forward(x)
         return x
 
     def backward(self, gradient: Tensor, to_input: bool = False) -> Tensor:
@@ -88,7 +89,7 @@ class Tape:
             _outer(gradient, self._inputs[number], weight_gradient)
             torch.sum(gradient, 0, out=bias_gradient)
             if number or to_input:
-                gradient = torch.mm(gradient, self._weights[number], out=self._back[number])
+                gradient = product(gradient, self._weights[number], self._back[number])
         return gradient
 
     def to_input(self, gradient: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -103,7 +104,7 @@ class Tape:
             activation, seen = self.steps[number][2], self._derived_from[number]
             if activation is not None:
                 activation.backward(gradient, seen if rows is None else seen.index_select(0, rows))
-            gradient = torch.mm(gradient, self._weights[number], out=self._back[number][: len(gradient)])
+            gradient = product(gradient, self._weights[number], self._back[number][: len(gradient)])
         return gradient
 
     def _require_memory(self) -> None:
@@ -117,15 +118,17 @@ class Tape:
         self._linear = [take(x, "out", n, columns=len(bias)) for n, (_, bias, _) in enumerate(self.steps)]
         self._back = [take(x, "back", n, columns=weight.shape[1]) for n, (weight, _, _) in enumerate(self.steps)]
         self._weights = [weight.detach() for weight, _, _ in self.steps]
-        self._forward = [(weight.detach().t(), bias.detach(), activation) for weight, bias, activation in self.steps]
+        self._forward = [(weight.detach(), bias.detach(), activation) for weight, bias, activation in self.steps]
 
 
 def _outer(gradient: Tensor, x: Tensor, out: Tensor) -> None:
     """``out = gradient^T x``: of a narrow input the other way round, which takes half as long."""
     if x.shape[1] <= _NARROW < len(x):
         out.copy_(torch.mm(x.t(), gradient).t())
-    else:
-        torch.mm(gradient.t(), x, out=out)
+        return
+    found = product(gradient.t(), x, out)
+    if found is not out:
+        out.copy_(found)
 
 
 def _gradients(weight: nn.Parameter, bias: nn.Parameter) -> tuple[Tensor, Tensor]:

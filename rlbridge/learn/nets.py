@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rlbridge.learn.products import linear
+
 _aten = torch.ops.aten
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -97,10 +99,11 @@ class MLP(nn.Module):
         self.hidden, self.last = self.layers[: len(hidden)], self.layers[len(hidden) :]
 
     def forward(self, x: Tensor) -> Tensor:
+        through = functional.linear if torch.is_grad_enabled() else linear
         for weight, bias in self.hidden:
-            x = self.activation.forward(functional.linear(x, weight, bias))
+            x = self.activation.forward(through(x, weight, bias))
         for weight, bias in self.last:
-            x = functional.linear(x, weight, bias)
+            x = through(x, weight, bias)
         return x
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -31,6 +32,14 @@ class Activation:
         return self
 
 
+def _tanh(x: Tensor) -> Tensor:
+    if torch.is_grad_enabled() or not x.is_cpu:
+        return torch.tanh_(x)
+    rows = x.numpy()
+    np.tanh(rows, out=rows)  # a tenth of torch's time (docs/speed-of-updates.md)
+    return x
+
+
 def _tanh_backward(gradient: Tensor, y: Tensor) -> Tensor:
     return _aten.tanh_backward.grad_input(gradient, y, grad_input=gradient)  # type: ignore[no-any-return]
 
@@ -52,7 +61,7 @@ def _elu(x: Tensor) -> Tensor:
 
 
 ACTIVATIONS = {
-    "tanh": Activation(torch.tanh_, _tanh_backward),
+    "tanh": Activation(_tanh, _tanh_backward),
     "relu": Activation(torch.relu_, _relu_backward),
     "elu": Activation(_elu, _elu_backward),
     "silu": Activation(functional.silu, _silu_backward),

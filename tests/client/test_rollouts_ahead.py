@@ -281,7 +281,6 @@ def test_an_interrupt_while_waiting_hangs_nothing(serve, bind, monkeypatch, then
     monkeypatch.setattr(Gate, "let_go", let_go := threading.Event())
     monkeypatch.setattr(Gate, "entered", entered := threading.Event())
     with connected(serve, [Offer("env", Gate)], bind) as envs:
-
         noticed = threading.Event()
 
         def interrupt() -> None:

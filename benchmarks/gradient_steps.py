@@ -307,6 +307,7 @@ def pieces() -> dict[str, dict[str, tuple[Step, int]]]:
 
         return step, 1
 
+    narrow = normal(256, 64)
     rows, weight, tiny = normal(256, 256), normal(256, 256), torch.full((256, 256), 1e-40)
     size = 134_658  # parameters of two critics 256 x 256 on Pendulum
     flat, gradient, first = normal(size), normal(size), normal(size)
@@ -348,6 +349,14 @@ def pieces() -> dict[str, dict[str, tuple[Step, int]]]:
             "autograd": (by_autograd, 1),
             "by hand, fresh memory": without_gradients(lambda: by_tapes(Memory)),
             "by hand, memory used again": without_gradients(lambda: by_tapes(None)),
+        },
+        "product 256 x 256 x 256, by": {
+            "MKL": without_gradients(lambda: torch.mm(rows, weight)),
+            "oneDNN": without_gradients(lambda: torch.ops.mkldnn._linear_pointwise(rows, weight, None, "none", [], "")),
+        },
+        "tanh of 256 x 64, by": {
+            "torch": without_gradients(lambda: torch.tanh(narrow)),
+            "numpy": (lambda: np.tanh(narrow.numpy()), 1),
         },
         "product 256 x 256 x 256": {
             "of normal numbers": without_gradients(lambda: rows @ weight),

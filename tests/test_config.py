@@ -69,6 +69,8 @@ def test_a_url_survives_as_an_override():
         ("env.target=[grpc://a:1, grpc://b:1]", ["env.target", "fleet", "not available yet"]),
         ("env.placement=edge", ["env.placement", "local", "rlbridge serve"]),
         ("env.sessions=3", ["env.num_envs = 8", "over 3 sessions"]),
+        ("env.chunk=4", ["env.chunk has no effect", "only with edge"]),
+        ("env.overlap=false", ["env.overlap has no effect", "only with edge"]),
         ("env.placement=moon", ["env.placement", "'step'", "'edge'"]),
         ("run.name=../up", ["run.name"]),
         ("run.name=..", ["run.name"]),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,12 +69,12 @@ def evaluate(
     if not as_stream and (endless or frames):
         raise typer.BadParameter("--endless and --frames belong to --stream")
     if as_stream:
-        with reported(), lines() as tell:
+        with reported(), _or_elsewhere(env), lines() as tell:
             _stream(policy, env, None if endless else episodes, seed, checkpoint, frames, tell)
         return
     if gif is not None and not Path(gif).absolute().parent.is_dir():
         raise typer.BadParameter(f"--gif: there is no folder {Path(gif).absolute().parent}")
-    with reported():
+    with reported(), _or_elsewhere(env):
         if _is_file(policy, checkpoint):
             result = _evaluate_file(policy, env, episodes, seed, gif)
         else:
@@ -84,6 +86,19 @@ def evaluate(
             f"{result.episodes} episodes: return {result.return_mean:.2f} +/- {result.return_std:.2f}, "
             f"length {result.length_mean:.1f}"
         )
+
+
+@contextmanager
+def _or_elsewhere(env: str | None) -> Iterator[None]:
+    """Where the environment that a policy was trained in is not to be reached, say how to name another one."""
+    from rlbridge.errors import Unavailable
+
+    try:
+        yield
+    except Unavailable as error:
+        if env is not None:
+            raise
+        raise Unavailable(f"{error.args[0]} Or play elsewhere: --env TARGET.", **error.details) from error
 
 
 def _is_file(policy: str, checkpoint: str) -> bool:

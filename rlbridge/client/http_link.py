@@ -34,6 +34,9 @@ _ANSWERS = {
     env_pb2.OpenRequest: env_pb2.OpenResponse,
     env_pb2.ResumeRequest: env_pb2.ResumeResponse,
     env_pb2.KeepAliveRequest: env_pb2.KeepAliveResponse,
+    env_pb2.ResetRequest: env_pb2.ResetResponse,
+    env_pb2.StepRequest: env_pb2.StepResponse,
+    env_pb2.RenderRequest: env_pb2.RenderResponse,
     env_pb2.CloseRequest: env_pb2.CloseResponse,
 }
 _TOO_BIG = 1009  # RFC 6455, section 7.4.1

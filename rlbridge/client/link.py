@@ -28,7 +28,8 @@ class Link(Protocol):
 
     @property
     def ahead(self) -> int:
-        """The largest request [bytes] that may be sent while another one is under way; 0: none."""
+        """How many bytes all requests under way together may have, where one is sent before another is answered; 0: one
+        at a time."""
 
     def send(self, request: env_pb2.ExchangeRequest) -> None:
         """Start a request on the hot path; requests are answered in order."""

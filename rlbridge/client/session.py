@@ -10,9 +10,12 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import logging
+import math
 import os
 import secrets
 import threading
+import time
 from collections import deque
 from dataclasses import replace
 from typing import Any
@@ -53,6 +56,9 @@ _NOT_USED_UP = frozenset(
     }
 )
 _UNREACHABLE = (Unavailable, DeadlineExceeded)
+_SILENCE = 5.0  # seconds without an answer, after which somebody who waits should know why
+
+log = logging.getLogger("rlbridge.client")
 
 
 def _body(message: env_pb2.ExchangeRequest) -> Any:
@@ -483,9 +489,14 @@ class ClientSession:
                 if not patient and not isinstance(first, Unavailable):
                     raise
                 error = first
+        began = time.monotonic()
+        tell_after = _SILENCE
         for pause in retry.pauses():
             if self._closed.wait(pause):
                 break
+            if time.monotonic() - began > tell_after:
+                log.warning("%s: no answer, trying again for %g s in all (%s)", self.where, retry.total, error.args[0])
+                tell_after = math.inf
             self._link.drop()  # one that failed may refuse to try again for a while of its own
             try:
                 return attempt()

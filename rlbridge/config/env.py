@@ -85,4 +85,6 @@ class EnvConfig(Section):
             )
         if self.placement == "step" and self.chunk is not None:
             raise ValueError("env.chunk has no effect with env.placement = step, only with edge")
+        if self.placement == "step" and not self.overlap:
+            raise ValueError("env.overlap has no effect with env.placement = step, only with edge")
         return self

@@ -57,7 +57,7 @@ class Tape:
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, in]`` -> ``[B, out]``; valid until the memory is used again, and not to be overwritten."""
-        if len(x) != self._rows:
+        if x.shape[0] != self._rows:  # len() of a tensor is a call into Python
             self._prepare(x)
         self.memory.user = self
         self._inputs, self._derived_from = [], []

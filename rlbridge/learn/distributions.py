@@ -32,7 +32,7 @@ class Categorical(nn.Module):
         super().__init__()
         self.actions = actions
         self.width, self.most = actions.width, actions.most
-        self.outputs = self.width * self.most
+        self.outputs = actions.numbers
         # Every choice gets `most` logits; those that a smaller choice lacks are pushed down to probability 0.
         lacking = torch.arange(self.most) >= torch.as_tensor(actions.classes.reshape(-1, 1))
         self.register_buffer("mask", lacking * -1e9 if lacking.any() else None, persistent=False)

@@ -25,6 +25,7 @@ class Choices:
     Attributes:
         width: choices made in one action.
         classes: ``[width]``, how many there are to choose from in each; ``most`` is the largest of them.
+        numbers: that a network gives for one action: ``most`` for each choice.
     """
 
     dtype = np.int64
@@ -39,6 +40,7 @@ class Choices:
             classes, self.start = np.array(space.n), np.array(space.start)
         self.classes: NDArray[np.int64] = classes.reshape(-1).astype(np.int64)
         self.width, self.most = self.classes.size, int(self.classes.max())
+        self.numbers = self.width * self.most
 
     def to_environment(self, raw: NDArray[Any]) -> NDArray[Any]:
         """``[B, width]`` indices from 0 -> ``[B, *space.shape]`` in the space's own numbering and dtype."""
@@ -54,7 +56,7 @@ class Ranges:
     """Box actions.
 
     Attributes:
-        width: dimensions.
+        width: dimensions; ``numbers``, that a network gives for one action, are as many.
         centre, half_range: ``[width]``; what raw 0 and a raw difference of 1 are in the environment's units.
         bounded: ``[width]``, whether a dimension has both bounds.
     """
@@ -63,7 +65,7 @@ class Ranges:
 
     def __init__(self, space: spaces.Box) -> None:
         self.space = space
-        self.width = int(np.prod(space.shape))
+        self.width = self.numbers = int(np.prod(space.shape))
         self.low = space.low.astype(np.float64).flatten()
         self.high = space.high.astype(np.float64).flatten()
         self.bounded = np.isfinite(self.low) & np.isfinite(self.high)

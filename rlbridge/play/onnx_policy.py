@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlbridge.play.actions import Choices, actions_of
+from rlbridge.play.actions import actions_of
 from rlbridge.play.description import MAX_BYTES as MAX_DESCRIPTION_BYTES
 from rlbridge.play.description import OUTPUTS, Description
 from rlbridge.play.draw import raw_action
@@ -178,12 +178,11 @@ def check_model(model: bytes, description: Description) -> int:
             f"the network gives {names[:10]}; a {description.kind} policy {OUTPUTS[description.kind]}."
         )
     shapes = output_shapes(file, encoder.shape)
-    size = actions.width * (actions.most if isinstance(actions, Choices) else 1)
     for value in file.outputs:
-        if value.element != FLOAT or shapes.get(value.name) != (size,):
+        if value.element != FLOAT or shapes.get(value.name) != (actions.numbers,):
             raise PolicyFileError(
                 f"the network's {value.name} has shape {shapes.get(value.name)} a row; actions of "
-                f"{description.action_space} need float32 of {(size,)}."
+                f"{description.action_space} need float32 of {(actions.numbers,)}."
             )
     operations, largest = work(file, shapes)
     if operations > MAX_OPERATIONS:

@@ -77,7 +77,7 @@ class Sampling:
         self._coins = self._random = self._noise = nothing  # [T, N, ...], where the way of sampling takes them
         if way == "categorical":
             assert isinstance(actions, Choices)
-            drawn = uniform(seed, _CHOICE, *place, actions.width * actions.most)
+            drawn = uniform(seed, _CHOICE, *place, actions.numbers)
             # Standard Gumbel noise: logits + noise is largest with softmax probability.
             self._noise = -np.log(-np.log(drawn)).reshape(steps, rows, actions.width, actions.most)
         elif way == "epsilon_greedy":

@@ -168,8 +168,7 @@ class Rollouts:
 
     def _most_steps(self, actions: Actions) -> int:
         """For so many can chance be drawn beforehand without taking much memory."""
-        size = actions.width * (actions.most if hasattr(actions, "most") else 1)
-        return max(_MAX_DRAWN // (size * self._environment.num_envs), 1)
+        return max(_MAX_DRAWN // (actions.numbers * self._environment.num_envs), 1)
 
     def _policy(self, way: str, named: env_pb2.Policy) -> OnnxPolicy:
         if not named.sha256:

@@ -46,9 +46,11 @@ def caught(monkeypatch):
     return run
 
 
-@pytest.mark.parametrize(("env", "scheme"), [("CartPole-v1", "grpc"), ("tests.envs:Counter", "shm")])
-def test_our_own_server_passes_everything_over_grpc_and_shared_memory(serve, env, scheme, tmp_path):
-    bind = "grpc://127.0.0.1:0" if scheme == "grpc" else f"shm://{tmp_path}/env.sock"
+@pytest.mark.parametrize(
+    ("env", "scheme"), [("CartPole-v1", "grpc"), ("CartPole-v1", "http"), ("tests.envs:Counter", "shm")]
+)
+def test_our_own_server_passes_everything_over_every_transport(serve, env, scheme, tmp_path):
+    bind = f"shm://{tmp_path}/env.sock" if scheme == "shm" else f"{scheme}://127.0.0.1:0"
     results = list(check_target(serve(env, bind=bind).urls[0]))
     assert [result.name for result in results] == NAMES
     assert not [result for result in results if result.status == "fail"]

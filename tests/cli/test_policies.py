@@ -110,6 +110,7 @@ def test_a_mistake_is_one_clear_message_and_an_exit_code(run_dir, tmp_path, argu
         ("CartPole-v1", {"sutton_barto_reward": True}, None, "which is code to be run"),
         ("grpc://127.0.0.1:1", {}, "secret", "would be shown your RLBRIDGE_TOKEN"),
         ("grpc://127.0.0.1:1", {}, None, "nothing answers at grpc://127.0.0.1:1"),
+        ("grpc://127.0.0.1:1", {}, None, "play elsewhere: --env TARGET"),
     ],
 )
 def test_a_file_chooses_no_code_to_run_and_no_one_to_show_a_token(tmp_path, monkeypatch, target, kwargs, token, words):

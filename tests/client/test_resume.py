@@ -194,6 +194,20 @@ def mortal_server(serve_process):
     return url, restart
 
 
+def test_whoever_waits_for_a_server_is_told_so(serve, caplog, monkeypatch):
+    monkeypatch.setattr("rlbridge.client.session._SILENCE", 0.0)
+    server = serve("tests.envs:Counter")
+    env = rlbridge.make(server.urls[0], retry_for=1.0)
+    env.reset(seed=0)
+    server.stop()
+    with pytest.raises(errors.Unavailable):
+        env.step(0)
+    told = [record.getMessage() for record in caplog.records if record.name == "rlbridge.client"]
+    assert len(told) == 1
+    assert f"{server.urls[0]}: no answer, trying again for 1 s in all" in told[0]
+    env.close()
+
+
 def test_a_single_environment_is_lost_with_its_server(mortal_server):
     url, restart = mortal_server
     env = rlbridge.make(url)

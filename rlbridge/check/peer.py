@@ -98,6 +98,13 @@ class Peer:
         request.reset.reset_mask = mask
         return self._addressed(request, request.reset, seq)
 
+    def rollout_request(
+        self, steps: int, sampling: env_pb2.Sampling = env_pb2.SAMPLING_UNIFORM, first_step: int = 0
+    ) -> Request:
+        """A Rollout under the next number."""
+        request = Request(rollout=env_pb2.RolloutRequest(steps=steps, sampling=sampling, first_step=first_step))
+        return self._addressed(request, request.rollout, None)
+
     def next_request(self) -> Request:
         """What a client would send now: a Reset where an episode must begin, else a Step."""
         return self.reset_request() if self.over else self.step_request()

@@ -7,7 +7,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rlbridge.check import actions, autoreset, batches, connections, handshake, lease, seeds, sequence, sessions
+from rlbridge.check import (
+    actions,
+    autoreset,
+    batches,
+    connections,
+    handshake,
+    lease,
+    rollouts,
+    seeds,
+    sequence,
+    sessions,
+)
 from rlbridge.check.result import Failed, Result, Skipped
 from rlbridge.check.subject import Subject
 from rlbridge.client.connect import open_link
@@ -86,6 +97,10 @@ CHECKS = (
     Check(connections.late_resume, "resume"),
     Check(connections.take_over, "resume"),
     Check(connections.unknown_resume, "resume"),
+    Check(rollouts.rollout, "rollout.onnx"),
+    Check(rollouts.rollout_twice, "rollout.onnx"),
+    Check(rollouts.rollout_chance, "rollout.onnx"),
+    Check(rollouts.rollout_policies, "rollout.onnx"),
     Check(sessions.message_size),
     Check(sessions.max_envs),
     Check(sessions.max_sessions),

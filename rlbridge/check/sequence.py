@@ -44,8 +44,9 @@ def _kept(response: Response) -> bytes:
     kind = str(copy.WhichOneof("response"))
     body = getattr(copy, kind)
     body.replayed = False
-    for field in ("env_ns", "server_ns") if kind == "step" else ("env_ns",):
-        body.ClearField(field)  # time spent, which a replay may tell as it likes
+    for part in body.steps if kind == "rollout" else [body]:
+        for field in {"env_ns", "server_ns"} & set(part.DESCRIPTOR.fields_by_name):
+            part.ClearField(field)  # time spent, which a replay may tell as it likes
     return copy.SerializeToString(deterministic=True)
 
 

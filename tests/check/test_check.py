@@ -13,14 +13,16 @@ from typer.testing import CliRunner
 from rlbridge.check import CHECKS, UnknownCheck, check_target, run_checks
 from rlbridge.cli import app
 from rlbridge.client.local_link import LocalLink
+from rlbridge.play.sampling import Sampling
 from rlbridge.server import actions, rows
 from rlbridge.server.catalog import Offer, load_catalog
 from rlbridge.server.host import Host
 from rlbridge.server.limits import ServerLimits
+from rlbridge.server.rollout import Rollouts
 from rlbridge.server.rows import EnvironmentRows
 from rlbridge.server.session import Session
 from rlbridge.server.single import SingleEnvironment
-from rlbridge.wire.errors import InvalidAction, SequenceExpired
+from rlbridge.wire.errors import InvalidAction, InvalidPolicy, SequenceExpired
 from tests.envs import Counter
 
 NAMES = [check.name for check in CHECKS]
@@ -110,7 +112,7 @@ def test_outcomes_that_are_forgotten(caught, monkeypatch):
 
     monkeypatch.setattr(Session, "_replay", forgetful)
     replays = {"duplicates", "duplicate-reset", "kept-outcomes", "in-flight", "drop-mid-step", "drop-mid-reset"}
-    assert caught() == replays | {"conflict"}
+    assert caught() == replays | {"conflict", "rollout-twice"}
 
 
 def test_fewer_outcomes_kept_than_promised(caught, monkeypatch):
@@ -159,6 +161,55 @@ def test_a_duplicate_that_resets_again(caught, monkeypatch):
 
     monkeypatch.setattr(Session, "_replay", again)
     assert caught() == {"duplicate-reset", "drop-mid-reset"}
+
+
+def test_a_rollout_that_is_made_again(caught, monkeypatch):
+    replay = Session._replay
+
+    def again(self, request, seq):
+        if not request.HasField("rollout"):
+            return replay(self, request, seq)
+        made = self._run(request.rollout)
+        made.rollout.seq, made.rollout.replayed = seq, True
+        return made
+
+    monkeypatch.setattr(Session, "_replay", again)
+    assert caught() == {"rollout-twice"}
+
+
+def test_a_rollout_that_does_not_do_what_it_tells(caught, monkeypatch):
+    run = Rollouts.run
+
+    def lying(self, request, observation, response, *others):
+        run(self, request, observation, response, *others)
+        response.action = bytes(byte ^ (at % 8 == 0) for at, byte in enumerate(response.action))  # the other action
+
+    monkeypatch.setattr(Rollouts, "run", lying)
+    assert caught() == {"rollout"}
+
+
+def test_a_rollout_whose_chance_begins_anew(caught, monkeypatch):
+    init = Sampling.__init__
+
+    def forgetful(self, way, kind, actions, rows, steps, seed, first_step, *others):
+        init(self, way, kind, actions, rows, steps, seed, 0, *others)
+
+    monkeypatch.setattr(Sampling, "__init__", forgetful)
+    assert caught() == {"rollout-chance"}
+
+
+def test_a_refused_policy_that_uses_its_number_up(caught, monkeypatch):
+    run = Session._run
+
+    def using_up(self, body):
+        try:
+            return run(self, body)
+        except InvalidPolicy:
+            self._next_seq += 1
+            raise
+
+    monkeypatch.setattr(Session, "_run", using_up)
+    assert caught() == {"rollout-policies"}
 
 
 def test_different_content_taken_for_a_duplicate(caught, monkeypatch):

@@ -49,7 +49,8 @@ def test_it_passes_every_required_check(url):
     skipped -= {"lease", "requests-renew"}  # a machine that is busy with other things may be too slow for these
     # DISABLED is a mode that it does not offer; the others are capabilities that it does not advertise.
     resuming = {"resume", "fencing", "late-resume", "take-over", "unknown-resume"}
-    assert skipped == {"disabled", "render", "keepalive"} | resuming
+    rollouts = {"rollout", "rollout-twice", "rollout-chance", "rollout-policies"}
+    assert skipped == {"disabled", "render", "keepalive"} | resuming | rollouts
 
 
 def test_it_is_a_gymnasium_env(url):

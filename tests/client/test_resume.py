@@ -18,6 +18,7 @@ from rlbridge.server import ServerLimits
 from tests.chaos.proxy import Faults, Proxy
 from tests.conftest import ROOT
 from tests.envs import Gate
+from tests.patience import impatient
 from tests.trajectory import digest
 
 
@@ -59,9 +60,9 @@ def test_a_step_under_way_when_the_connection_breaks_is_finished_and_its_outcome
 def test_a_step_that_was_broken_off_is_repeated_not_stepped_again(serve):
     Gate.entered.clear()
     Gate.let_go.clear()
-    env = rlbridge.make(serve("tests.envs:Gate").urls[0], timeout=0.3, retry_for=0)
+    env = rlbridge.make(serve("tests.envs:Gate").urls[0])
     env.reset(seed=0)
-    with pytest.raises(errors.DeadlineExceeded):
+    with impatient(env), pytest.raises(errors.DeadlineExceeded):
         env.step(1)
     with pytest.raises(errors.RequestPending, match=r"Repeat it to get its answer, or reset\(\)"):
         env.step(2)
@@ -76,9 +77,9 @@ def test_a_step_that_was_broken_off_is_repeated_not_stepped_again(serve):
 def test_a_reset_after_a_step_that_was_broken_off_begins_anew(serve):
     Gate.entered.clear()
     Gate.let_go.clear()
-    env = rlbridge.make(serve("tests.envs:Gate").urls[0], timeout=1.0, retry_for=0)
+    env = rlbridge.make(serve("tests.envs:Gate").urls[0])
     env.reset(seed=0)
-    with pytest.raises(errors.DeadlineExceeded):
+    with impatient(env), pytest.raises(errors.DeadlineExceeded):
         env.step(1)
     Gate.let_go.set()
     observation, _ = env.reset(seed=0)

@@ -3,7 +3,6 @@ something happens to the first."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
@@ -18,6 +17,7 @@ from rlbridge.client import Rollout, RolloutPolicy, grpc_stream
 from rlbridge.client.session import RequestPending
 from rlbridge.server.catalog import Offer
 from tests.envs import Counter, Gate
+from tests.patience import impatient
 from tests.server.test_rollout_service import Breaks, linear
 from tests.trajectory import digest
 
@@ -132,20 +132,19 @@ def test_a_lost_server_costs_the_first_and_the_second_is_made_in_new_environment
 
 def test_waiting_that_was_broken_off_goes_on_with_both(serve, bind, monkeypatch):
     monkeypatch.setattr(Gate, "let_go", let_go := threading.Event())
-    with connected(serve, [Offer("env", Gate)], bind, timeout=0.3, retry_for=0) as envs:
+    with connected(serve, [Offer("env", Gate)], bind) as envs:
         for number in range(2):
             envs.send_rollout(rollout(2 * number, steps=2, policy=None))
-        with pytest.raises(errors.DeadlineExceeded):
+        with impatient(envs), pytest.raises(errors.DeadlineExceeded):
             envs.recv_rollout()
         envs.send_rollout(rollout(0, steps=2, policy=None))  # the first one again, as good as waiting for it
         with pytest.raises(RequestPending, match="broken off"):
             envs.send_rollout(rollout(4, steps=2, policy=None))
         let_go.set()
         totals = []
-        while len(totals) < 4:
-            with contextlib.suppress(errors.DeadlineExceeded):
-                result = envs.recv_rollout()
-                totals += [result.step(t)[4]["total"].tolist() for t in range(2)]
+        for _ in range(2):
+            result = envs.recv_rollout()
+            totals += [result.step(t)[4]["total"].tolist() for t in range(2)]
         assert totals == [[i, i] for i in range(1, 5)]
 
 
@@ -158,12 +157,6 @@ def test_what_a_reset_took_is_not_handed_out_as_another_one(serve):
         assert [result.step(t)[4]["total"].tolist() for t in range(2)] == [[3, 3], [4, 4]]
         with pytest.raises(RequestPending, match="no rollout is under way"):
             envs.recv_rollout()
-
-
-def received(envs):
-    while True:
-        with contextlib.suppress(errors.DeadlineExceeded):
-            return envs.recv_rollout()
 
 
 class LargeOnce(Counter):
@@ -221,19 +214,19 @@ def test_a_policy_goes_along_again_after_the_server_was_lost(serve_process, noti
 def test_an_equal_rollout_is_the_same_one(serve, monkeypatch):
     monkeypatch.setattr(Gate, "let_go", let_go := threading.Event())
     model = linear(3, inputs=2).SerializeToString()
-    with connected(serve, [Offer("env", Gate)], timeout=0.3, retry_for=0) as envs:
+    with connected(serve, [Offer("env", Gate)]) as envs:
 
         def send(number: int) -> None:
             envs.send_rollout(rollout(2 * number, steps=2, policy=RolloutPolicy("categorical", model)))
 
         send(0)
         send(1)
-        with pytest.raises(errors.DeadlineExceeded):
+        with impatient(envs), pytest.raises(errors.DeadlineExceeded):
             envs.recv_rollout()
         send(0)
         send(1)
         let_go.set()
-        totals = [received(envs).step(t)[4]["total"].tolist() for t in (1, 1)]
+        totals = [envs.recv_rollout().step(t)[4]["total"].tolist() for t in (1, 1)]
         assert totals == [[2, 2], [4, 4]]
         with pytest.raises(RequestPending, match="no rollout"):
             envs.recv_rollout()
@@ -266,14 +259,15 @@ def test_a_rollout_is_only_as_long_as_its_chance_fits_into_memory(serve, monkeyp
 
 def test_a_request_that_nobody_reads_is_given_up_on_in_time(serve_process):
     process, (url,) = serve_process("CartPole-v1", "--bind", "grpc://127.0.0.1:0")
-    with begun(url, timeout=0.5, retry_for=0) as envs:
+    with begun(url) as envs:
         process.send_signal(signal.SIGSTOP)
-        envs.send_rollout(rollout(0, policy=padded(12_000_000)))
-        envs.send_rollout(rollout(5))
-        with pytest.raises(errors.DeadlineExceeded):
-            envs.recv_rollout()
+        with impatient(envs):
+            envs.send_rollout(rollout(0, policy=padded(12_000_000)))
+            envs.send_rollout(rollout(5))
+            with pytest.raises(errors.DeadlineExceeded):
+                envs.recv_rollout()
         process.send_signal(signal.SIGCONT)
-        assert [len(received(envs)) for _ in range(2)] == [5, 5]
+        assert [len(envs.recv_rollout()) for _ in range(2)] == [5, 5]
 
 
 @pytest.mark.parametrize("then", ["close", "recv"])

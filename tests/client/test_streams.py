@@ -7,6 +7,7 @@ import pytest
 
 import rlbridge
 from rlbridge.client import grpc_stream
+from tests.patience import impatient
 from tests.trajectory import single_hash
 
 
@@ -22,9 +23,9 @@ def test_both_streams_carry_the_same_numbers_and_notice_a_hang(serve, monkeypatc
     from tests.envs import Gate
 
     Gate.let_go.clear()
-    env = rlbridge.make(serve("tests.envs:Gate").urls[0], timeout=0.5, retry_for=0)
+    env = rlbridge.make(serve("tests.envs:Gate").urls[0])
     env.reset(seed=0)
-    with pytest.raises(rlbridge.errors.DeadlineExceeded, match=r"did not answer within 0.5 s"):
+    with impatient(env), pytest.raises(rlbridge.errors.DeadlineExceeded, match=r"did not answer within 0.3 s"):
         env.step(0)
     Gate.let_go.set()
     env.close()

@@ -14,6 +14,7 @@ from rlbridge.server import ServerLimits
 from rlbridge.server.catalog import Offer
 from rlbridge.v1 import env_pb2
 from tests.envs import Counter, Exits, Gate, HangsOnClose, LongError, OneThread
+from tests.patience import impatient
 from tests.server.test_exactly_once import Peer, open_request, reason
 
 
@@ -82,9 +83,9 @@ def test_a_stop_waits_for_all_sessions_together_and_says_whether_they_ended():
 
 def test_a_server_ends_on_a_signal_though_a_step_hangs(serve_process):
     process, (url,) = serve_process("tests.envs:Forever", "--bind", "grpc://127.0.0.1:0")
-    env = rlbridge.make(url, timeout=0.5, retry_for=0)
+    env = rlbridge.make(url)
     env.reset(seed=0)
-    with pytest.raises(errors.DeadlineExceeded):
+    with impatient(env), pytest.raises(errors.DeadlineExceeded):
         env.step(0)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0

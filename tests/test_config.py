@@ -70,7 +70,7 @@ def test_a_url_survives_as_an_override():
         ("env.placement=edge", ["env.placement", "local", "rlbridge serve"]),
         ("env.sessions=3", ["env.num_envs = 8", "over 3 sessions"]),
         ("env.chunk=4", ["env.chunk has no effect", "only with edge"]),
-        ("env.overlap=false", ["env.overlap has no effect", "only with edge"]),
+        ("env.overlap=0", ["env.overlap has no effect", "only with edge"]),
         ("env.placement=moon", ["env.placement", "'step'", "'edge'"]),
         ("run.name=../up", ["run.name"]),
         ("run.name=..", ["run.name"]),

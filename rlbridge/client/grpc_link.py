@@ -47,7 +47,7 @@ class GrpcLink:
         CredentialsError: one of those files cannot be read.
     """
 
-    ahead = 32 * 1024  # half of what a stream takes unread, so that sending never waits
+    ahead = 56 * 1024  # less than what a stream takes unread (64 KiB, RFC 9113), so that sending never waits
 
     def __init__(self, target: Target, max_message_bytes: int, credentials: Credentials) -> None:
         self._target = target

@@ -28,8 +28,8 @@ class Link(Protocol):
 
     @property
     def ahead(self) -> int:
-        """How many bytes all requests under way together may have, where one is sent before another is answered; 0: one
-        at a time."""
+        """How many bytes of requests may be sent behind one that is not answered yet, and how large that one may be;
+        0: one at a time."""
 
     def send(self, request: env_pb2.ExchangeRequest) -> None:
         """Start a request on the hot path; requests are answered in order."""

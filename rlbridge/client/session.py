@@ -101,6 +101,7 @@ class ClientSession:
         observations, actions: codecs of the two spaces of one environment.
         autoreset_mode: in effect; None for a single environment.
         metadata: the environment's own.
+        kept_outcomes: how many requests may be under way at once.
         reconnects: connections lost and made again so far.
         last_outcome: with ``resume``, what the newest request of the former holder was answered.
 
@@ -184,7 +185,7 @@ class ClientSession:
         self._epoch = opened.epoch
         keep_memory(opened.largest_message_bytes)
         self._next_seq = opened.next_seq
-        self._kept_outcomes = opened.kept_outcomes
+        self.kept_outcomes = opened.kept_outcomes
         self.observations = BlockCodec(decode_space(opened.observation_space))
         self.actions = BlockCodec(decode_space(opened.action_space))
         self.num_envs = opened.num_envs
@@ -298,7 +299,9 @@ class ClientSession:
         """Whether a request may go out behind those in flight."""
         if self._sent < len(self._in_flight):
             return False
-        return message.ByteSize() + sum(before.ByteSize() for before in self._in_flight) <= self._link.ahead
+        # The oldest one is being executed, so it has been read, or is at the moment.
+        oldest, *behind = (before.ByteSize() for before in self._in_flight)
+        return max(oldest, sum(behind) + message.ByteSize()) <= self._link.ahead
 
     def _put(self, message: env_pb2.ExchangeRequest) -> None:
         """Send a request that has its number."""
@@ -323,7 +326,7 @@ class ClientSession:
             return False
         if not self._unanswered:
             rollouts = message.HasField("rollout") and self._in_flight[0].HasField("rollout")
-            if rollouts and len(self._in_flight) < self._kept_outcomes:
+            if rollouts and len(self._in_flight) < self.kept_outcomes:
                 return False
             many = f"{len(self._in_flight)} requests are" if len(self._in_flight) > 1 else "a request is"
             raise RequestPending(f"{many} under way: receive its answer first")

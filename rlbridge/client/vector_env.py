@@ -160,8 +160,8 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
     def send_rollout(self, rollout: Rollout) -> None:
         """Start steps with actions that a policy chooses at the server; ``recv_rollout`` gives what came of them.
 
-        A second one may be sent before the first has come: then the server never waits for this side. It begins where
-        the first ends, whatever that was; its ``first_step`` should be the one after the first's last.
+        Others may be sent before it has come (``rollouts_at_once``): then the server never waits for this side. Each
+        begins where the one before ends, whatever that was; its ``first_step`` should be the one after that one's last.
 
         Raises:
             Unsupported: the server has no RolloutService.
@@ -184,6 +184,11 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             raise
         self._held = rollout.policy.sha256 if rollout.policy is not None else self._held
         self._begun = None  # after a loss, it goes on from the reset
+
+    @property
+    def rollouts_at_once(self) -> int:
+        """How many rollouts may be under way: as many as the server keeps outcomes of."""
+        return self._session.kept_outcomes
 
     def _forget_answered(self) -> None:
         """A reset takes the answers of rollouts that were broken off, and does not hand them out."""

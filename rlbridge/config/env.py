@@ -33,8 +33,8 @@ class EnvConfig(Section):
     """Equal parts of the batch that step by turns; 2: the policy acts for one half while the other one steps."""
     placement: Literal["step", "edge"] = "step"
     """Where the policy runs: step = here, one message a step; edge = on the server, many steps a message."""
-    overlap: bool = True
-    """Edge: the server makes the next rollout while the learner learns, with a policy that is one rollout older."""
+    overlap: int = Field(default=1, ge=0)
+    """Edge: rollouts asked for ahead of the one learned from, each by a policy that is one rollout older; 0 = none."""
     chunk: Count | None = None
     """Edge: steps of each environment in one message; else a whole rollout (ppo, and never more) or 32."""
     kwargs: dict[str, Any] = {}
@@ -85,6 +85,6 @@ class EnvConfig(Section):
             )
         if self.placement == "step" and self.chunk is not None:
             raise ValueError("env.chunk has no effect with env.placement = step, only with edge")
-        if self.placement == "step" and not self.overlap:
+        if self.placement == "step" and self.overlap != 1:
             raise ValueError("env.overlap has no effect with env.placement = step, only with edge")
         return self

@@ -1,13 +1,14 @@
 """A collector whose policy acts at the server, many steps a message, so that distance costs almost nothing.
 
 The policy travels as ONNX, and what it did comes back: observations, raw actions, their log-probabilities. While the
-learner learns from one rollout, the server makes the next (``env.overlap``), with the policy as it was when that one
-was asked for.
+learner learns from one rollout, the server makes the next ones (``env.overlap``), each with the policy as it was when
+that one was asked for.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlbridge.client import Rollout as Request
-from rlbridge.client import RolloutPolicy, RolloutResult
+from rlbridge.client import RolloutPolicy, RolloutResult, Unsupported
 from rlbridge.config import AlgorithmConfig, DQNConfig, NoiseConfig, OffPolicyConfig, PPOConfig, RunConfig
 from rlbridge.learn.collect import StepCollector
 from rlbridge.learn.explore import EVERYONE, EpsilonGreedy
@@ -40,8 +41,11 @@ class EdgeCollector(StepCollector):
         config: the run's.
 
     Attributes:
-        clock: steps handed out in the run, which chance depends on.
+        clock: the number of the step that is handed out next, which chance depends on.
         versions: policies that were sent.
+
+    Raises:
+        Unsupported: the server keeps fewer outcomes than rollouts are to be under way.
     """
 
     envs: Any
@@ -49,6 +53,11 @@ class EdgeCollector(StepCollector):
     def __init__(self, envs: Any, policy: Policy, seeds: Seeds, config: RunConfig) -> None:
         super().__init__(envs, policy, seeds, config.env.timeout)
         self.algorithm, self.overlap = config.algorithm, config.env.overlap
+        if self.overlap > envs.rollouts_at_once:
+            raise Unsupported(
+                f"env.overlap = {self.overlap}, but this server keeps the outcomes of {envs.rollouts_at_once} requests, and "
+                "no more rollouts can be under way. Set it to that, or raise kept_outcomes of its ServerLimits."
+            )
         algorithm = config.algorithm
         whole = algorithm.rollout_steps if isinstance(algorithm, PPOConfig) else DEFAULT_CHUNK
         self.chunk = config.env.chunk or whole
@@ -56,15 +65,15 @@ class EdgeCollector(StepCollector):
         self.clock = self.versions = 0
         self._result: RolloutResult | None = None
         self._at = 0  # the step in it that is handed out next
-        self._under_way = False
+        self._asked: deque[tuple[int, int]] = deque()  # first step and length of each under way, oldest first
 
     def action(self) -> NDArray[Any]:
         """The raw actions ``[N, width]`` of the step that :meth:`receive` gives next; waits for them."""
         return self._present().action[self._at]  # type: ignore[no-any-return]
 
     def reset(self) -> NDArray[Any]:
-        if self._under_way:
-            self._under_way = False
+        while self._asked:
+            self._asked.popleft()
             self.envs.recv_rollout()  # of episodes that nobody wants any more
         self._result = None
         return super().reset()
@@ -99,20 +108,27 @@ class EdgeCollector(StepCollector):
             return result
         if result is not None and result.error is not None:
             raise result.error
-        if not self._under_way:
-            self._ask(0)
-        self._under_way = False
+        # Asking before waiting: the policy is no other one after it.
+        self._ask(min(self.overlap + 1, self.envs.rollouts_at_once))
+        self.clock, _ = self._asked.popleft()
         self._result, self._at = self.envs.recv_rollout(), 0
-        if self.overlap:
-            self._ask(len(self._result))
+        self._ask(self.overlap)
         return self._result
 
-    def _ask(self, ahead: int) -> None:
-        """Ask for the next rollout, ``ahead`` steps from now; not for one that the run will not come to."""
+    def _ask(self, many: int) -> None:
+        """Have so many rollouts under way, but none that the run will not come to."""
+        while len(self._asked) < many and self._ask_one():
+            pass
+
+    def _ask_one(self) -> bool:
+        """Ask for the rollout behind those under way; False if the run ends before."""
         n, total = self.envs.num_envs, self.algorithm.total_steps
+        left = len(self._result) - self._at if self._result is not None else 0
+        first = sum(self._asked[-1]) if self._asked else self.clock + left
+        ahead = left + sum(steps for _, steps in self._asked)
         begins = self.transitions + ahead * n
         if ahead and begins >= total:
-            return
+            return False
         steps, until = self.chunk, total
         if isinstance(self.algorithm, OffPolicyConfig):
             if begins < self.algorithm.learning_starts:
@@ -120,9 +136,9 @@ class EdgeCollector(StepCollector):
             steps = max(min(steps, math.ceil((until - begins) / n)), 1)
         way, parameters = sampling(self.algorithm, self.policy, begins)
         policy = None if way == "uniform" else self._packed()
-        request = Request(steps, way, policy, self.seeds.actions, self.clock + ahead, parameters)
-        self.envs.send_rollout(request)
-        self._under_way = True
+        self.envs.send_rollout(Request(steps, way, policy, self.seeds.actions, first, parameters))
+        self._asked.append((first, steps))
+        return True
 
     def _packed(self) -> RolloutPolicy:
         for name, weights in self.policy.named_parameters():

@@ -27,7 +27,7 @@ class ServerLimits:
     max_opens_per_second: int = 500
     max_envs: int = 1024
     max_message_bytes: int = 64 * 1024 * 1024
-    kept_outcomes: int = 2
+    kept_outcomes: int = 4
     lease_seconds: float = 60.0
     silent_seconds: float = 10.0
     wait_seconds: float = 60.0

@@ -45,7 +45,7 @@ def rolled_out(url: str, rollouts: int, under_way: int = 1) -> tuple[str, int, n
         envs.close()
 
 
-@pytest.mark.parametrize("under_way", [1, 2])
+@pytest.mark.parametrize("under_way", [1, 2, 4])
 @pytest.mark.parametrize(
     ("rollouts", "cuts"), [(60, 12), pytest.param(1_500, 200, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )

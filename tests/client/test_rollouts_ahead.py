@@ -81,12 +81,13 @@ def test_two_under_way_make_the_steps_that_one_after_the_other_does(serve, bind,
 
 def test_no_more_are_taken_than_the_server_keeps_outcomes_of_and_no_step_beside_them(serve):
     with connected(serve) as envs:
-        for number in range(2):
+        assert envs.rollouts_at_once == 4
+        for number in range(4):
             envs.send_rollout(rollout(5 * number))
-        for call in (lambda: envs.send_rollout(rollout(10)), lambda: envs.step(np.ones(ROWS, np.int64)), envs.reset):
+        for call in (lambda: envs.send_rollout(rollout(20)), lambda: envs.step(np.ones(ROWS, np.int64)), envs.reset):
             with pytest.raises(RequestPending, match="receive its answer first"):
                 call()
-        assert [len(envs.recv_rollout()) for _ in range(2)] == [5, 5]
+        assert [len(envs.recv_rollout()) for _ in range(4)] == [5] * 4
         envs.reset()
         envs.send(np.ones(ROWS, np.int64))
         with pytest.raises(RequestPending):

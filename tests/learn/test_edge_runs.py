@@ -44,7 +44,7 @@ def target(serve, algorithm: str, **options) -> rlbridge.Server:
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "overlap"), [*((name, True) for name in ALGORITHMS), ("ppo", False), ("dqn", False)]
+    ("algorithm", "overlap"), [*((name, 1) for name in ALGORITHMS), ("ppo", 0), ("dqn", 0), ("ppo", 3), ("sac", 4)]
 )
 def test_every_algorithm_learns_the_same_on_every_transport(serve, tmp_path, algorithm, overlap):
     urls = target(serve, algorithm, bind=["grpc://127.0.0.1:0", "http://127.0.0.1:0"]).urls
@@ -63,7 +63,7 @@ def trainer_for(serve, tmp_path, algorithm: str, **env) -> Trainer:
 
 
 def test_log_probabilities_that_were_sent_are_torchs_own(serve, tmp_path):
-    trainer = trainer_for(serve, tmp_path, "ppo", overlap=False)
+    trainer = trainer_for(serve, tmp_path, "ppo", overlap=0)
     assert isinstance(trainer.collector, EdgeCollector)
     for _ in range(3):
         trainer.collector.collect(trainer.loop.rollout)
@@ -77,17 +77,23 @@ def test_log_probabilities_that_were_sent_are_torchs_own(serve, tmp_path):
     trainer.folder.release()
 
 
-def test_with_overlap_a_rollout_is_of_the_policy_before_the_latest_update(serve, tmp_path):
-    for overlap, lag in ((False, 0), (True, 1)):
-        trainer = trainer_for(serve, tmp_path / str(overlap), "ppo", overlap=overlap)
+def test_with_overlap_a_rollout_is_of_the_policy_so_many_updates_before(serve, tmp_path):
+    for lag in (0, 1, 3):
+        trainer = trainer_for(serve, tmp_path / str(lag), "ppo", overlap=lag)
         collector = trainer.collector
         for updates in range(4):
             trainer.loop.advance(lambda: None)
             # Versions count the policies that were sent, one before each rollout.
             assert collector._result.policy_version == updates + 1
+            assert collector.clock == 32 * (updates + 1)
             assert collector.versions == min(updates + 1 + lag, 8)
         trainer.envs.close()
         trainer.folder.release()
+
+
+def test_no_more_can_be_under_way_than_the_server_keeps_outcomes_of(serve, tmp_path):
+    with pytest.raises(rlbridge.errors.Unsupported, match=r"env.overlap = 5, but this server keeps .* 4 requests"):
+        trainer_for(serve, tmp_path, "ppo", overlap=5)
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])

@@ -1,6 +1,6 @@
 """Training side by side with Stable-Baselines3: the same settings, seeds and threads, on this machine, now.
 
-    python benchmarks/against_sb3.py [ppo dqn ddpg td3 sac] [--repeats 3] [--fraction 1.0]
+    python benchmarks/against_sb3.py [ppo dqn dqn_five_steps ddpg td3 sac] [--repeats 3] [--fraction 1.0]
 
 Each training has a fresh process, one after the other, A B A B. Timed is training alone: neither imports (a throw-away
 training of a few steps comes first, since both import on first use) nor construction, nor evaluation, checkpoints along
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,13 @@ CASES = {
         aim=3.0,
     ),
 }
+_DQN = CASES["dqn"]
+CASES["dqn_five_steps"] = replace(
+    _DQN,
+    ours={**_DQN.ours, "algorithm": {**_DQN.ours["algorithm"], "n_step": 5}},
+    theirs={**_DQN.theirs, "n_steps": 5},
+    repeats=3,
+)
 
 
 def train_ours(name: str, steps: int, seed: int, learning_starts: int | None) -> dict[str, Any]:
@@ -210,7 +217,9 @@ def train_theirs(name: str, steps: int, seed: int, learning_starts: int | None) 
         options["action_noise"] = NormalActionNoise(np.zeros(width), np.full(width, options.pop("noise_std")))
     if learning_starts is not None:
         options["learning_starts"] = learning_starts
-    model = getattr(stable_baselines3, name.upper())("MlpPolicy", envs, seed=seed, device="cpu", **options)
+    model = getattr(stable_baselines3, case.ours["algorithm"]["name"].upper())(
+        "MlpPolicy", envs, seed=seed, device="cpu", **options
+    )
     clock = Clock()
     clock.start()
     model.learn(steps)
@@ -304,7 +313,7 @@ def table(summaries: list[dict[str, Any]]) -> str:
         ratio = f"**{s['ratio']:.2f}** ({min(s['ratios']):.2f} to {max(s['ratios']):.2f})"
         rows.append(
             [
-                f"{s['name'].upper()} {case.target} {case.steps // 1000}k",
+                f"{s['name'].upper().replace('_', ' ')} {case.target} {case.steps // 1000}k",
                 f"{s['seconds'][theirs]:.1f}",
                 f"{s['seconds'][ours]:.1f}",
                 f"{s['rate'][theirs]:,.0f}",
@@ -339,8 +348,9 @@ def page(measured: Mapping[str, Any]) -> str:
         "sides in turn. Seconds are of training alone, without imports, construction, evaluation, checkpoints on the "
         "way and TensorBoard. Medians over the repeats, the lowest and the highest in brackets; a return is the mean "
         f"of {EPISODES} deterministic episodes of a final policy. DQN's settings leave the final policy to chance on "
-        "both sides: one seed ends at 500, the next at 110, hence its nine pairs. On a shared machine absolute figures "
-        "move by up to twice: the ratios count.",
+        "both sides: one seed ends at 500, the next at 110, hence its nine pairs, and beside them DQN with targets of "
+        "five steps on both sides, which leave it to chance no more. On a shared machine absolute figures move by up "
+        "to twice: the ratios count.",
         "",
         table([summary(name, entry["pairs"]) for name, entry in found]),
         "",

@@ -53,10 +53,10 @@ class EdgeCollector(StepCollector):
     def __init__(self, envs: Any, policy: Policy, seeds: Seeds, config: RunConfig) -> None:
         super().__init__(envs, policy, seeds, config.env.timeout)
         self.algorithm, self.overlap = config.algorithm, config.env.overlap
-        if self.overlap > envs.rollouts_at_once:
+        if self.overlap > (most := envs.rollouts_at_once):
             raise Unsupported(
-                f"env.overlap = {self.overlap}, but this server keeps {envs.rollouts_at_once} outcomes of requests, and no "
-                " more rollouts can be under way. Set it to that, or raise kept_outcomes of its ServerLimits."
+                f"env.overlap = {self.overlap}, but this server keeps {most} outcomes, and no more rollouts "
+                "can be under way. Set it to that, or raise kept_outcomes of its ServerLimits."
             )
         algorithm = config.algorithm
         whole = algorithm.rollout_steps if isinstance(algorithm, PPOConfig) else DEFAULT_CHUNK

@@ -92,7 +92,7 @@ def test_with_overlap_a_rollout_is_of_the_policy_so_many_updates_before(serve, t
 
 
 def test_no_more_can_be_under_way_than_the_server_keeps_outcomes_of(serve, tmp_path):
-    with pytest.raises(rlbridge.errors.Unsupported, match=r"env.overlap = 5, but this server keeps 4 outcomes"):
+    with pytest.raises(rlbridge.errors.Unsupported, match=r"env.overlap = 5, but this server keeps 4 outcomes, and no"):
         trainer_for(serve, tmp_path, "ppo", overlap=5)
 
 

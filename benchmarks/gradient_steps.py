@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from rlbridge.config import load_config
 from rlbridge.learn.backprop import Memory, Tape
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.learners import make_learner
 from rlbridge.learn.minimise import Minimiser
 from rlbridge.learn.nets import MLP
@@ -80,7 +81,7 @@ def ppo_steps(compiled: bool) -> dict[str, tuple[Step, int]]:
         return 0.5 * functional.mse_loss(value.squeeze(-1), target) - surrogate
 
     def networks() -> tuple[MLP, MLP, Minimiser]:
-        actor, critic = (MLP(4, [64, 64], n, "tanh", 1.0, torch.Generator().manual_seed(0)) for n in (2, 1))
+        actor, critic = (MLP(4, [64, 64], n, "tanh", 1.0, Initialiser(0)) for n in (2, 1))
         return actor, critic, Minimiser([*actor.parameters(), *critic.parameters()], 1e-3, 0.5)
 
     def plain(parameters: list[Tensor], x: Tensor) -> Tensor:
@@ -162,7 +163,7 @@ def _in_numpy(batch: PPOBatch) -> Step:
         [
             parameter.detach().flatten()
             for outputs in (2, 1)
-            for parameter in MLP(4, [64, 64], outputs, "tanh", 1.0, torch.Generator().manual_seed(0)).parameters()
+            for parameter in MLP(4, [64, 64], outputs, "tanh", 1.0, Initialiser(0)).parameters()
         ]
     ).numpy()
     gradient, first, second = np.zeros_like(flat), np.zeros_like(flat), np.zeros_like(flat)
@@ -322,7 +323,7 @@ def pieces() -> dict[str, dict[str, tuple[Step, int]]]:
     minimiser.gradient.copy_(gradient)
 
     both, hidden, observed, slope = normal(2, 256, 256), normal(2, 256, 256), normal(256, 4), normal(256, 1)
-    critics = [MLP(4, [256, 256], 1, "relu", 1.0, draw) for _ in range(2)]
+    critics = [MLP(4, [256, 256], 1, "relu", 1.0, Initialiser(0)) for _ in range(2)]
     parameters = [parameter for critic in critics for parameter in critic.parameters()]
     Minimiser(parameters, 1e-9, None)
     tapes = [Tape(critic) for critic in critics]

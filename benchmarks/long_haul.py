@@ -26,6 +26,7 @@ import rlbridge
 from rlbridge.client import Rollout, RolloutPolicy
 from rlbridge.config import load_config
 from rlbridge.learn import Policy
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.onnx_graph import kind_of, policy_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,7 +42,7 @@ def resident(pid: int) -> float:
 def policy_for(envs: Any, seed: int) -> RolloutPolicy:
     config = load_config({"algorithm": {"name": "ppo"}})
     spaces = envs.single_observation_space, envs.single_action_space
-    policy = Policy(config.algorithm, config.network, *spaces, torch.Generator().manual_seed(seed), seed)
+    policy = Policy(config.algorithm, config.network, *spaces, Initialiser(seed), seed)
     return RolloutPolicy(kind_of(policy), policy_model(policy), seed)
 
 

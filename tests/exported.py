@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from rlbridge.config import load_config
 from rlbridge.learn import Policy
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.onnx_graph import kind_of, policy_model
 from rlbridge.play import Description
 
@@ -59,8 +60,9 @@ def policy_of(name: str, seed: int = 0) -> Policy:
             "network": {"hidden": [24, 16], **network},
         }
     )
-    generator = torch.Generator().manual_seed(seed)
-    policy = Policy(config.algorithm, config.network, observation_space, action_space, generator, seed)
+    initialiser = Initialiser(seed)
+    policy = Policy(config.algorithm, config.network, observation_space, action_space, initialiser, seed)
+    generator = initialiser.generator
     with torch.no_grad():
         for parameter in policy.parameters():
             spread = float(parameter.abs().mean().clamp(min=0.2))

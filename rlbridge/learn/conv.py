@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rlbridge.config import NetworkShape
-from rlbridge.learn.nets import MLP, orthogonal
+from rlbridge.learn.initialiser import Initialiser
+from rlbridge.learn.nets import MLP
 from rlbridge.play.encoding import Encoder
 
 
@@ -41,7 +42,7 @@ class Convolutions(nn.Module):
     Args:
         shape: of a picture: ``[H, W]``, ``[H, W, C]`` or ``[C, H, W]``; see :func:`channels_first`.
         white: the largest value of a pixel, which becomes 1.
-        hidden, outputs, activation, output_gain, generator: as for the MLP.
+        hidden, outputs, activation, output_gain, initialiser: as for the MLP.
 
     Attributes:
         shape, white: as given.
@@ -60,7 +61,7 @@ class Convolutions(nn.Module):
         outputs: int,
         activation: str,
         output_gain: float,
-        generator: torch.Generator,
+        initialiser: Initialiser,
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
@@ -72,15 +73,15 @@ class Convolutions(nn.Module):
         self.layers: list[tuple[Kernels, nn.Parameter, nn.Parameter]] = []
         for index, kernels in enumerate(stack):
             side, stride, padding = kernels.side, kernels.stride, kernels.padding
-            flat = orthogonal(kernels.channels, channels * side * side, math.sqrt(2.0), generator)
+            flat, shifts = initialiser.layer(kernels.channels, channels * side * side, math.sqrt(2.0))
             weight = nn.Parameter(flat.view(kernels.channels, channels, side, side))
-            bias = nn.Parameter(torch.zeros(kernels.channels))
+            bias = nn.Parameter(shifts)
             self.register_parameter(f"weight{index}", weight)
             self.register_parameter(f"bias{index}", bias)
             self.layers.append((kernels, weight, bias))
             channels = kernels.channels
             height, width = ((pixels + 2 * padding - side) // stride + 1 for pixels in (height, width))
-        self.mlp = MLP(channels * height * width, hidden, outputs, activation, output_gain, generator)
+        self.mlp = MLP(channels * height * width, hidden, outputs, activation, output_gain, initialiser)
         self.size = self.mlp.size
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -104,12 +105,12 @@ def channels_first(axes: Sequence[int]) -> bool:
 def network_for(
     encoder: Encoder,
     network: NetworkShape,
-    generator: torch.Generator,
+    initialiser: Initialiser,
     outputs: int = 0,
     output_gain: float = 1.0,
 ) -> MLP | Convolutions:
     """What suits the observations: convolutions for images, else an MLP; without ``outputs``, hidden layers alone."""
-    after = network.hidden, outputs, network.activation, output_gain, generator
+    after = network.hidden, outputs, network.activation, output_gain, initialiser
     if isinstance(encoder.space, spaces.Box) and encoder.image:
         white = max(float(encoder.space.high.max()), 1.0)
         return Convolutions(encoder.shape, white, *after)

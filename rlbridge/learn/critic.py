@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rlbridge.config import NetworkShape
 from rlbridge.learn.backprop import Memory, Tape, backprop
 from rlbridge.learn.conv import Convolutions, network_for
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.nets import MLP
 from rlbridge.learn.policy import Policy
 
@@ -24,11 +25,11 @@ class Critic(nn.Module):
     Args:
         policy: whose observations and actions it judges.
         network: the settings.
-        initialiser: the generator that draws the weights.
+        initialiser: draws the weights.
         twins: 1, or 2 for clipped double Q-learning.
     """
 
-    def __init__(self, policy: Policy, network: NetworkShape, initialiser: torch.Generator, twins: int) -> None:
+    def __init__(self, policy: Policy, network: NetworkShape, initialiser: Initialiser, twins: int) -> None:
         super().__init__()
         self.normaliser, self.shared = policy.normaliser, network.shared
         self.trunk: MLP | Convolutions | None = None

@@ -9,6 +9,7 @@ from rlbridge.config import DDPGConfig, NetworkShape
 from rlbridge.learn.actor import Actor
 from rlbridge.learn.backprop import Memory
 from rlbridge.learn.critic import Critic, Judge
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.learner import OffPolicyLearner
 from rlbridge.learn.minimise import Minimiser
 from rlbridge.learn.nets import Target
@@ -22,10 +23,10 @@ class DDPG(OffPolicyLearner):
     Args:
         config, network: the settings.
         policy: mu; its raw actions are in -1..1.
-        initialiser: the generator that draws the critic's weights.
+        initialiser: draws the critic's weights.
     """
 
-    def __init__(self, config: DDPGConfig, network: NetworkShape, policy: Policy, initialiser: torch.Generator) -> None:
+    def __init__(self, config: DDPGConfig, network: NetworkShape, policy: Policy, initialiser: Initialiser) -> None:
         self.config, self.policy = config, policy
         self.critic = Critic(policy, network, initialiser, twins=1).to(policy.device)
         self.policy_target, self.critic_target = Target(policy), Target(self.critic)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.nets import MLP
 
 
@@ -14,9 +14,9 @@ class Dueling(nn.Module):
     Advantages are counted from their mean (equation 9), which makes the two streams identifiable.
     """
 
-    def __init__(self, inputs: int, n: int, gain: float, generator: torch.Generator) -> None:
+    def __init__(self, inputs: int, n: int, gain: float, initialiser: Initialiser) -> None:
         super().__init__()
-        self.streams = MLP(inputs, [], 1 + n, "relu", gain, generator)
+        self.streams = MLP(inputs, [], 1 + n, "relu", gain, initialiser)
         self.size = n
 
     def forward(self, features: Tensor) -> Tensor:

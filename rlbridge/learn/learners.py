@@ -10,6 +10,7 @@ from gymnasium import spaces
 from rlbridge.config import DDPGConfig, DQNConfig, PPOConfig, RunConfig, SACConfig, TD3Config
 from rlbridge.learn.ddpg import DDPG
 from rlbridge.learn.dqn import DQN
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.ppo import PPO
 from rlbridge.learn.sac import SAC
@@ -31,8 +32,8 @@ def make_learner(
         UnsupportedSpace: the algorithm cannot use one of the spaces of a single environment.
     """
     device = torch.device("cpu" if config.run.device == "auto" else config.run.device)
-    initialiser = torch.Generator().manual_seed(seeds.weights)
     algorithm = config.algorithm
+    initialiser = Initialiser(seeds.weights, orthogonal=isinstance(algorithm, PPOConfig))
     policy = Policy(algorithm, config.network, observation_space, action_space, initialiser, seeds.actions).to(device)
     network = policy.network
     match algorithm:

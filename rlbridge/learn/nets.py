@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons, initialised orthogonally from a generator of one's own; frozen targets."""
+"""Multi-layer perceptrons; frozen targets."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.products import linear
 
 _aten = torch.ops.aten
@@ -71,8 +72,8 @@ ACTIVATIONS = {
 class MLP(nn.Module):
     """Hidden layers with an activation after each, then a linear output (none if ``outputs`` is 0).
 
-    Weights are orthogonal (Saxe et al. 2014), with gain sqrt(2) in hidden layers and ``output_gain`` in the
-    last; biases are zero. ``[B, inputs]`` float32 in, ``[B, outputs]`` (or ``[B, hidden[-1]]``) out.
+    ``initialiser`` draws the weights, with gain sqrt(2) in hidden layers and ``output_gain`` in the last.
+    ``[B, inputs]`` float32 in, ``[B, outputs]`` (or ``[B, hidden[-1]]``) out.
 
     Attributes:
         layers: weight ``[out, in]`` and bias ``[out]`` of each, which are the parameters ``weight0``, ``bias0``,
@@ -88,7 +89,7 @@ class MLP(nn.Module):
         outputs: int,
         activation: str,
         output_gain: float,
-        generator: torch.Generator,
+        initialiser: Initialiser,
     ) -> None:
         super().__init__()
         widths = [inputs, *hidden]
@@ -100,8 +101,7 @@ class MLP(nn.Module):
         # Looking parameters up by name would cost as much as a small layer's arithmetic.
         self.layers: list[tuple[nn.Parameter, nn.Parameter]] = []
         for number, (columns, rows, gain) in enumerate(zip(widths, widths[1:], gains, strict=False)):
-            weight = nn.Parameter(orthogonal(rows, columns, gain, generator))
-            bias = nn.Parameter(torch.zeros(rows))
+            weight, bias = map(nn.Parameter, initialiser.layer(rows, columns, gain))
             self.register_parameter(f"weight{number}", weight)
             self.register_parameter(f"bias{number}", bias)
             self.layers.append((weight, bias))
@@ -180,12 +180,3 @@ def joined(parameters: Sequence[nn.Parameter]) -> Tensor | None:
             return None
         end += parameter.numel()
     return first.as_strided((end - start,), (1,), start)
-
-
-def orthogonal(rows: int, columns: int, gain: float, generator: torch.Generator) -> Tensor:
-    """A random ``[rows, columns]`` matrix with orthonormal rows (or columns, if there are fewer), times ``gain``."""
-    tall = torch.randn(max(rows, columns), min(rows, columns), generator=generator, dtype=torch.float64)
-    q, r = torch.linalg.qr(tall)
-    q = q * r.diagonal().sign()  # without it the factorisation, not the generator, would choose the signs
-    weight: Tensor = gain * (q if rows >= columns else q.T)
-    return weight.to(torch.float32).contiguous()

@@ -16,6 +16,7 @@ from rlbridge.learn.conv import network_for
 from rlbridge.learn.distributions import distribution_for
 from rlbridge.learn.dueling import Dueling
 from rlbridge.learn.few_rows import FewRows
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.nets import MLP
 from rlbridge.learn.normalise import Normaliser
 from rlbridge.play.actions import actions_of
@@ -29,7 +30,7 @@ class Policy(nn.Module):
         algorithm: what it is trained by, which says what its outputs are.
         network: hidden layers and activation; ``Policy.network`` is what they come to.
         observation_space, action_space: of a single environment.
-        initialiser: the generator that draws the weights.
+        initialiser: draws the weights.
         seed: of the policy's own generator, which draws its actions.
 
     Raises:
@@ -42,7 +43,7 @@ class Policy(nn.Module):
         network: NetworkConfig,
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
-        initialiser: torch.Generator,
+        initialiser: Initialiser,
         seed: int,
     ) -> None:
         super().__init__()

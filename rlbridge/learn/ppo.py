@@ -13,6 +13,7 @@ from rlbridge.config import NetworkShape, PPOConfig
 from rlbridge.learn.backprop import backprop
 from rlbridge.learn.conv import network_for
 from rlbridge.learn.distributions import Categorical, DiagonalGaussian
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.minimise import Minimiser
 from rlbridge.learn.nets import MLP
 from rlbridge.learn.normalise import RewardScale
@@ -46,7 +47,7 @@ class PPO:
         config: PPOConfig,
         network: NetworkShape,
         policy: Policy,
-        initialiser: torch.Generator,
+        initialiser: Initialiser,
         num_envs: int,
         seed: int,
     ) -> None:

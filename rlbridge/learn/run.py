@@ -27,6 +27,7 @@ from rlbridge.learn.checkpoint import (
     tidy_checkpoints,
 )
 from rlbridge.learn.environments import close_envs, make_envs
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.policy import Policy
 from rlbridge.learn.seeds import Seeds
 from rlbridge.learn.settled import refuse_changes, refuse_other_algorithm
@@ -269,7 +270,7 @@ def _policy_of(state: dict[str, Any]) -> Policy:
         spaces = space_from_state(state["observation_space"]), space_from_state(state["action_space"])
         weights = state["learner"]["policy"]
         _refuse_oversized(network.shape(algorithm, is_image(spaces[0])).hidden, *spaces, weights)
-        policy = Policy(algorithm, network, *spaces, torch.Generator(), seed=0)
+        policy = Policy(algorithm, network, *spaces, Initialiser(0), seed=0)
         require_like(weights, policy.state_dict(), "policy")
         policy.load_state_dict(weights)
         policy.generator.set_state(state["learner"]["policy_generator"])

@@ -12,6 +12,7 @@ from rlbridge.learn.actor import Actor
 from rlbridge.learn.backprop import Memory
 from rlbridge.learn.critic import Critic, Judge
 from rlbridge.learn.distributions import SquashedGaussian
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.learner import OffPolicyLearner
 from rlbridge.learn.minimise import Minimiser
 from rlbridge.learn.nets import Target
@@ -25,12 +26,12 @@ class SAC(OffPolicyLearner):
     Args:
         config, network: the settings.
         policy: draws from a squashed Gaussian; its raw actions are in -1..1.
-        initialiser: the generator that draws the critics' weights.
+        initialiser: draws the critics' weights.
         seed: of the noise that actions are drawn with in updates.
     """
 
     def __init__(
-        self, config: SACConfig, network: NetworkShape, policy: Policy, initialiser: torch.Generator, seed: int
+        self, config: SACConfig, network: NetworkShape, policy: Policy, initialiser: Initialiser, seed: int
     ) -> None:
         assert isinstance(policy.distribution, SquashedGaussian)
         self.config, self.policy, self.distribution = config, policy, policy.distribution

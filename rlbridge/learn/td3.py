@@ -9,6 +9,7 @@ from rlbridge.config import NetworkShape, TD3Config
 from rlbridge.learn.actor import Actor
 from rlbridge.learn.backprop import Memory
 from rlbridge.learn.critic import Critic, Judge
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.learner import OffPolicyLearner
 from rlbridge.learn.minimise import Minimiser
 from rlbridge.learn.nets import Target
@@ -22,12 +23,12 @@ class TD3(OffPolicyLearner):
     Args:
         config, network: the settings.
         policy: pi; its raw actions are in -1..1.
-        initialiser: the generator that draws the critics' weights.
+        initialiser: draws the critics' weights.
         seed: of the noise on target actions.
     """
 
     def __init__(
-        self, config: TD3Config, network: NetworkShape, policy: Policy, initialiser: torch.Generator, seed: int
+        self, config: TD3Config, network: NetworkShape, policy: Policy, initialiser: Initialiser, seed: int
     ) -> None:
         self.config, self.policy = config, policy
         self.critic = Critic(policy, network, initialiser, twins=2).to(policy.device)

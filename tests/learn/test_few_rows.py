@@ -8,6 +8,7 @@ from gymnasium import spaces
 from rlbridge.config import load_config
 from rlbridge.learn import Policy
 from rlbridge.learn.few_rows import MOST_PRODUCTS, FewRows
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.minimise import Minimiser
 
 SEEN = spaces.Box(-5.0, 5.0, (3,), np.float32)
@@ -19,7 +20,7 @@ MANY = spaces.MultiDiscrete([2, 5, 3])
 def policy_for(name="ppo", space=FOUR, hidden=(16, 16), activation="tanh", seen=SEEN, **settings):
     algorithm = {"name": name, "total_steps": 10_000, "normalise_observations": True, **settings}
     config = load_config({"algorithm": algorithm, "network": {"hidden": list(hidden), "activation": activation}})
-    policy = Policy(config.algorithm, config.network, seen, space, torch.Generator().manual_seed(1), 2)
+    policy = Policy(config.algorithm, config.network, seen, space, Initialiser(1), 2)
     with torch.no_grad():
         for parameter in policy.parameters():  # a new head hardly says anything
             parameter.normal_(0.0, 0.5, generator=policy.generator)

@@ -15,6 +15,7 @@ from rlbridge.client import make_vec
 from rlbridge.config import NetworkConfig, NetworkShape, PPOConfig
 from rlbridge.learn import Policy, evaluate, load_run, train, weights_digest
 from rlbridge.learn.conv import Convolutions
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.minimise import Minimiser
 from rlbridge.learn.nets import MLP, Target
 from rlbridge.learn.replay import Replay
@@ -33,7 +34,7 @@ ALGORITHMS = {
 
 
 def convolutions(shape, hidden=(), outputs=3, white=255.0):
-    return Convolutions(shape, white, hidden, outputs, "tanh", 1.0, torch.Generator().manual_seed(0))
+    return Convolutions(shape, white, hidden, outputs, "tanh", 1.0, Initialiser(0))
 
 
 def pictures(*shape):
@@ -125,7 +126,7 @@ def test_the_layers_are_those_of_the_paper_or_smaller_ones(shape, features):
 def test_the_brightest_pixel_that_there_can_be_is_one():
     bits = spaces.Box(0, 1, (10, 10, 4), np.uint8)
     policies = [
-        Policy(PPOConfig(), NetworkConfig(), space, spaces.Discrete(2), torch.Generator().manual_seed(0), 0)
+        Policy(PPOConfig(), NetworkConfig(), space, spaces.Discrete(2), Initialiser(0), 0)
         for space in (bits, spaces.Box(0, 255, (10, 10, 4), np.uint8))
     ]
     seen = pictures(3, 10, 10, 4) % 2

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from rlbridge.learn.backprop import Graph, Memory, Tape
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.minimise import Minimiser
 from rlbridge.learn.nets import MLP, Target, joined
 
@@ -20,7 +21,7 @@ def generator():
 
 
 def mlp(activation="tanh", outputs=3, inputs=5, hidden=(16, 8)):
-    net = MLP(inputs, hidden, outputs, activation, 1.0, generator())
+    net = MLP(inputs, hidden, outputs, activation, 1.0, Initialiser(0))
     with torch.no_grad():  # zero would hide a wrong bias
         for parameter in net.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator()))

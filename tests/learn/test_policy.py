@@ -12,6 +12,7 @@ from torch.distributions import Categorical, Independent, Normal
 
 from rlbridge.config import NetworkConfig, PPOConfig
 from rlbridge.learn import Policy, UnsupportedSpace, weights_digest
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.play.encoding import Encoder
 from rlbridge.play.space_state import space_from_state, space_to_state
 
@@ -29,9 +30,8 @@ TWO = spaces.Discrete(2)
 
 
 def policy_for(observation_space=BOX, action_space=TWO, normalise=True, seed=0):
-    generator = torch.Generator().manual_seed(seed)
     config = PPOConfig(normalise_observations=normalise)
-    return Policy(config, NetworkConfig(hidden=[8]), observation_space, action_space, generator, seed)
+    return Policy(config, NetworkConfig(hidden=[8]), observation_space, action_space, Initialiser(seed), seed)
 
 
 class Observer(gymnasium.Env):

@@ -8,8 +8,8 @@ from scripted import Bandit, Counter, collector_for, learner_for
 
 from rlbridge.client import make_vec
 from rlbridge.learn import evaluate, weights_digest
+from rlbridge.learn.initialiser import orthogonal
 from rlbridge.learn.minimise import Minimiser
-from rlbridge.learn.nets import orthogonal
 from rlbridge.learn.normalise import RewardScale
 
 SAME = AutoresetMode.SAME_STEP

@@ -9,6 +9,7 @@ import torch
 
 from rlbridge.learn import products
 from rlbridge.learn.backprop import Tape
+from rlbridge.learn.initialiser import Initialiser
 from rlbridge.learn.minimise import Minimiser
 from rlbridge.learn.nets import MLP
 
@@ -40,7 +41,7 @@ def test_another_torch_goes_the_public_way(monkeypatch):
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 @pytest.mark.parametrize("batch", [1, 256])
 def test_networks_go_forward_and_back_alike_with_either(monkeypatch, batch):
-    net = MLP(5, [256, 128], 3, "tanh", 1.0, torch.Generator().manual_seed(0))
+    net = MLP(5, [256, 128], 3, "tanh", 1.0, Initialiser(0))
     Minimiser(net.parameters(), 1e-3, None)
     observation, slope = rows(batch, 5), rows(batch, 3)
     found = []

@@ -1,0 +1,40 @@
+"""The weights that networks begin with."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class Initialiser:
+    """Draws first weights and biases from a generator of its own.
+
+    Args:
+        seed: of the generator.
+        orthogonal: weights are orthogonal (Saxe et al. 2014), with the gain that is asked for, and biases zero, as PPO
+            has them; else both are uniform within 1 / sqrt(inputs) whatever the gain, PyTorch's own beginning, with
+            which DQN, DDPG, TD3 and SAC are at home.
+    """
+
+    def __init__(self, seed: int, orthogonal: bool = True) -> None:
+        self.generator, self.orthogonal = torch.Generator().manual_seed(seed), orthogonal
+
+    def layer(self, rows: int, columns: int, gain: float) -> tuple[Tensor, Tensor]:
+        """A weight ``[rows, columns]`` and a bias ``[rows]``."""
+        if self.orthogonal:
+            return orthogonal(rows, columns, gain, self.generator), torch.zeros(rows)
+        return self._uniform(rows, columns, columns), self._uniform(1, rows, columns)[0]
+
+    def _uniform(self, rows: int, columns: int, inputs: int) -> Tensor:
+        return torch.rand(rows, columns, generator=self.generator).mul_(2.0).sub_(1.0).div_(math.sqrt(inputs))
+
+
+def orthogonal(rows: int, columns: int, gain: float, generator: torch.Generator) -> Tensor:
+    """A random ``[rows, columns]`` matrix with orthonormal rows (or columns, if there are fewer), times ``gain``."""
+    tall = torch.randn(max(rows, columns), min(rows, columns), generator=generator, dtype=torch.float64)
+    q, r = torch.linalg.qr(tall)
+    q = q * r.diagonal().sign()  # without it the factorisation, not the generator, would choose the signs
+    weight: Tensor = gain * (q if rows >= columns else q.T)
+    return weight.to(torch.float32).contiguous()

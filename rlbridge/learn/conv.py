@@ -37,7 +37,8 @@ class Convolutions(nn.Module):
     """Convolutions with ReLU after each, then what :class:`rlbridge.learn.nets.MLP` is on a row of all their outputs.
 
     ``[B, *shape]`` uint8 in, ``[B, outputs]`` float32 (or ``[B, hidden[-1]]``) out. Pixels become float32 here, where
-    the network lives, so that bytes are what travels to a GPU. Weights are orthogonal with gain sqrt(2).
+    the network lives, so that bytes are what travels to a GPU. ``initialiser`` draws the weights with gain
+    sqrt(2).
 
     Args:
         shape: of a picture: ``[H, W]``, ``[H, W, C]`` or ``[C, H, W]``; see :func:`channels_first`.

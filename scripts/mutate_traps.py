@@ -221,6 +221,13 @@ TRAPS = (
         "test_collect.py::test_actions_are_stored_unclipped_and_sent_clipped",
     ),
     _trap("hidden layers have gain root 2", "learn/nets", "[math.sqrt(2.0)]", "[1.0]", _GAINS),
+    _trap(
+        "with a replay memory layers begin uniform",
+        "learn/learners",
+        "orthogonal=isinstance(algorithm, PPOConfig)",
+        "orthogonal=True",
+        "test_off_policy.py::test_layers_begin_uniform_as_pytorchs_own",
+    ),
     _trap("policies have gain 0.01", "learn/policy", "else 0.01", "else 1.0", _GAINS),
     _trap(
         "critics have gain 1",

@@ -54,8 +54,9 @@ class HttpLink:
         CredentialsError: one of those files cannot be read.
     """
 
-    # What a connection takes while nobody reads at its other end: both sides could wait for each other with more.
-    ahead = 16 * 1024
+    # Less than what a connection takes while nobody reads at its other end (64 KiB, as systems are set up): both sides
+    # could wait for each other with more.
+    ahead = 48 * 1024
 
     def __init__(self, target: Target, max_message_bytes: int, credentials: Credentials) -> None:
         self._target = target

@@ -40,7 +40,7 @@ def _fits(a: Tensor, columns: int) -> bool:
 def _linear_of_onednn() -> Callable[..., Tensor] | None:
     """``f(x, weight, bias, "none", [], "")`` as ``linear``; None where MKL is as fast, and in another torch."""
     processor: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    if not processor.get("avx512_f") or "Intel" in processor["cpu_name"]:
+    if not processor.get("avx512_f") or "Intel" in processor.get("cpu_name", "Intel"):
         return None
     try:
         found: Callable[..., Tensor] = torch.ops.mkldnn._linear_pointwise.default  # not public: tried out

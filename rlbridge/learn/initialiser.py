@@ -14,8 +14,8 @@ class Initialiser:
     Args:
         seed: of the generator.
         orthogonal: weights are orthogonal (Saxe et al. 2014), with the gain that is asked for, and biases zero, as PPO
-            has them; else both are uniform within 1 / sqrt(inputs) whatever the gain, PyTorch's own beginning, with
-            which DQN, DDPG, TD3 and SAC are at home.
+            has them; else both are uniform within 1 / sqrt(inputs), PyTorch's own beginning, with which DQN, DDPG, TD3
+            and SAC are at home, and smaller where the gain is below 1.
     """
 
     def __init__(self, seed: int, orthogonal: bool = True) -> None:
@@ -25,10 +25,11 @@ class Initialiser:
         """A weight ``[rows, columns]`` and a bias ``[rows]``."""
         if self.orthogonal:
             return orthogonal(rows, columns, gain, self.generator), torch.zeros(rows)
-        return self._uniform(rows, columns, columns), self._uniform(1, rows, columns)[0]
+        limit = min(gain, 1.0) / math.sqrt(columns)
+        return self._uniform(limit, rows, columns), self._uniform(limit, rows)
 
-    def _uniform(self, rows: int, columns: int, inputs: int) -> Tensor:
-        return torch.rand(rows, columns, generator=self.generator).mul_(2.0).sub_(1.0).div_(math.sqrt(inputs))
+    def _uniform(self, limit: float, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=self.generator).mul_(2.0 * limit).sub_(limit)
 
 
 def orthogonal(rows: int, columns: int, gain: float, generator: torch.Generator) -> Tensor:

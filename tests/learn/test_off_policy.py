@@ -67,8 +67,10 @@ def test_layers_begin_uniform_as_pytorchs_own(name):
     """With orthogonal ones DQN with five-step targets ends CartPole at 250, not at 500."""
     mine = learner(name, {"hidden": [256, 128]})
     nets = [mine.policy.trunk, mine.policy.head, *(mine.critic.heads if name != "dqn" else [])]
-    for weight, bias in (layer for net in nets for layer in net.layers):
+    for net, (weight, bias) in ((net, layer) for net in nets for layer in net.layers):
         limit = weight.shape[1] ** -0.5
+        if net is mine.policy.head and name != "dqn":
+            limit *= 0.01  # the first actions hardly depend on what is observed
         for numbers in (weight.detach(), bias.detach()):
             assert 0.0 < float(numbers.abs().max()) <= limit
         if weight.numel() > 1_000:

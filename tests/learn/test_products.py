@@ -61,6 +61,8 @@ def test_networks_go_forward_and_back_alike_with_either(monkeypatch, batch):
 
 def test_what_onednn_cannot_multiply_it_is_not_given(monkeypatch):
     monkeypatch.setattr(products, "_onednn", lambda *given: pytest.fail("asked"))
+    x, weight, bias = rows(256, 256), rows(256, 256), rows(512)[::2]
+    torch.testing.assert_close(products.linear(x, weight, bias), torch.addmm(bias, x, weight.t()))
     double = torch.float64
     a, b = rows(256, 256).to(double), rows(256, 256).to(double)
     torch.testing.assert_close(products.product(a, b, torch.empty(256, 256, dtype=double)), a @ b)

@@ -56,7 +56,9 @@ class Case:
 
 
 _PENDULUM: dict[str, Any] = {"gamma": 0.98, "learning_starts": 10_000, "learning_rate": 1e-3, "batch_size": 256}
-_WIDE = {"hidden": [400, 300], "activation": "relu"}
+# Theirs begin as PyTorch's own layers do, all but PPO's.
+_BEGINS = {"activation": "relu", "initialisation": "uniform"}
+_WIDE = {"hidden": [400, 300], **_BEGINS}
 CASES = {
     "ppo": Case(
         "CartPole-v1",
@@ -113,7 +115,7 @@ CASES = {
                 "epsilon_fraction": 0.16,
                 "epsilon_end": 0.04,
             },
-            "network": {"hidden": [256, 256], "activation": "relu"},
+            "network": {"hidden": [256, 256], **_BEGINS},
         },
         {
             "learning_rate": 2.3e-3,
@@ -155,7 +157,7 @@ CASES = {
         20_000,
         {
             "algorithm": {"name": "sac", "learning_rate": 1e-3, "learning_starts": 100, "replay_size": 1_000_000},
-            "network": {"hidden": [256, 256], "activation": "relu"},
+            "network": {"hidden": [256, 256], **_BEGINS},
         },
         {"learning_rate": 1e-3, "learning_starts": 100, "buffer_size": 1_000_000, "batch_size": 256},
         must=2.0,

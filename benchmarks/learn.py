@@ -58,7 +58,12 @@ class Goal:
 
 
 _STAYS = ("algorithm.total_steps=200_000", "evaluation.every=10_000", "evaluation.episodes=20")
-_LONG_DQN = ("algorithm.n_step=10", "algorithm.learning_rate=5e-4", "algorithm.replay_size=200_000")
+_LONG_DQN = (
+    "algorithm.n_step=10",
+    "algorithm.learning_rate=5e-4",
+    "network.initialisation=uniform",
+    "algorithm.replay_size=200_000",
+)
 GOALS = {
     "cartpole_ppo": Goal(475.0, "cartpole_ppo"),
     "cartpole_ppo_defaults": Goal(475.0, None, ("algorithm.name=ppo", "algorithm.total_steps=100_000")),

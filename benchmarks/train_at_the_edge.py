@@ -146,7 +146,7 @@ def main() -> int:
         "",
         f"Written by `python benchmarks/train_at_the_edge.py`: a round trip of {arguments.round_trip_ms:g} ms, seeds "
         f"{', '.join(map(str, arguments.seeds))}, with `env.placement=edge` and, where a time is asked for, locally in "
-        "turn; medians.",
+        "turn; medians (the ratio's is that of the pairs' ratios).",
         "",
         table(kept["pairs"]),
         "",

@@ -222,11 +222,11 @@ TRAPS = (
     ),
     _trap("hidden layers have gain root 2", "learn/nets", "[math.sqrt(2.0)]", "[1.0]", _GAINS),
     _trap(
-        "with a replay memory layers begin uniform",
+        "layers begin uniform where that is asked for",
         "learn/learners",
-        "orthogonal=isinstance(algorithm, PPOConfig)",
-        "orthogonal=True",
-        "test_off_policy.py::test_layers_begin_uniform_as_pytorchs_own",
+        "Initialiser(seeds.weights, config.network.initialisation)",
+        "Initialiser(seeds.weights)",
+        "test_off_policy.py::test_layers_begin_uniform_as_pytorchs_own_where_that_is_asked_for",
     ),
     _trap("policies have gain 0.01", "learn/policy", "else 0.01", "else 1.0", _GAINS),
     _trap(

@@ -45,8 +45,8 @@ def resume(
         typer.echo(json.dumps(outcome))
     elif run.stop_reason == "nothing_left":
         typer.echo(
-            f"nothing left to do: {run.dir} has ended after {run.steps} steps. To train it further, raise "
-            f"algorithm.total_steps={run.config.algorithm.total_steps} (or evaluation.stop_at_return)."
+            f"nothing left to do: {run.dir} has ended after {run.steps} steps. To train it further, set "
+            f"algorithm.total_steps to more than {run.steps} (or raise evaluation.stop_at_return)."
         )
     else:
         typer.echo(f"{run.steps} steps, ended by {run.stop_reason}: {run.dir}")

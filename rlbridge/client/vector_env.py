@@ -228,6 +228,11 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         steps = [self._lost_step(lost)]
         if self._begun is not None:
             steps.append(self._first_step())
+        if len(behind) > self.rollouts_at_once:
+            raise Unsupported(
+                f"{self._session.where}: the server that came back keeps {self.rollouts_at_once} outcomes, and "
+                f"{len(behind)} rollouts are still to be made. Send fewer at a time, or raise its kept_outcomes."
+            )
         for later, _ in behind:
             self.send_rollout(later)
         return RolloutResult.lost(steps, rollout, self.num_envs, self.single_action_space)

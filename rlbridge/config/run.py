@@ -29,6 +29,9 @@ class NetworkConfig(Section):
     shared: bool | None = None
     """Actor and critic share their hidden layers. By default only where observations are images."""
 
+    initialisation: Literal["orthogonal", "uniform"] = "orthogonal"
+    """First weights: orthogonal, biases 0; or both uniform within 1 / sqrt(inputs), as PyTorch's own layers begin."""
+
     def shape(self, algorithm: AlgorithmConfig, image: bool) -> NetworkShape:
         """What is set, and for the rest what suits ``algorithm`` and observations that are images, or are not."""
         if image:

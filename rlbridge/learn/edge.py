@@ -7,6 +7,7 @@ that one was asked for.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import deque
 from collections.abc import Callable
@@ -53,11 +54,6 @@ class EdgeCollector(StepCollector):
     def __init__(self, envs: Any, policy: Policy, seeds: Seeds, config: RunConfig) -> None:
         super().__init__(envs, policy, seeds, config.env.timeout)
         self.algorithm, self.overlap = config.algorithm, config.env.overlap
-        if self.overlap > (most := envs.rollouts_at_once):
-            raise Unsupported(
-                f"env.overlap = {self.overlap}, but this server keeps {most} outcomes, and no more rollouts "
-                "can be under way. Set it to that, or raise kept_outcomes of its ServerLimits."
-            )
         algorithm = config.algorithm
         whole = algorithm.rollout_steps if isinstance(algorithm, PPOConfig) else DEFAULT_CHUNK
         self.chunk = config.env.chunk or whole
@@ -66,15 +62,17 @@ class EdgeCollector(StepCollector):
         self._result: RolloutResult | None = None
         self._at = 0  # the step in it that is handed out next
         self._asked: deque[tuple[int, int]] = deque()  # first step and length of each under way, oldest first
+        self._at_once()
 
     def action(self) -> NDArray[Any]:
         """The raw actions ``[N, width]`` of the step that :meth:`receive` gives next; waits for them."""
         return self._present().action[self._at]  # type: ignore[no-any-return]
 
     def reset(self) -> NDArray[Any]:
-        while self._asked:
+        for _ in range(len(self._asked)):  # of episodes that nobody wants any more, nor what became of them
             self._asked.popleft()
-            self.envs.recv_rollout()  # of episodes that nobody wants any more
+            with contextlib.suppress(Exception):
+                self.envs.recv_rollout()
         self._result = None
         return super().reset()
 
@@ -109,11 +107,21 @@ class EdgeCollector(StepCollector):
         if result is not None and result.error is not None:
             raise result.error
         # Asking before waiting: the policy is no other one after it.
-        self._ask(min(self.overlap + 1, self.envs.rollouts_at_once))
+        self._ask(self._at_once())
         self.clock, _ = self._asked.popleft()
         self._result, self._at = self.envs.recv_rollout(), 0
-        self._ask(self.overlap)
+        self._ask(min(self.overlap, self._at_once()))
         return self._result
+
+    def _at_once(self) -> int:
+        """How many rollouts are to be under way when one is waited for."""
+        most = self.envs.rollouts_at_once
+        if self.overlap > most:
+            raise Unsupported(
+                f"env.overlap = {self.overlap}, but this server keeps {most} outcomes, and no more rollouts can be "
+                "under way. Set it to that, or raise kept_outcomes of its ServerLimits."
+            )
+        return min(self.overlap + 1, int(most))
 
     def _ask(self, many: int) -> None:
         """Have so many rollouts under way, but none that the run will not come to."""

@@ -13,17 +13,16 @@ class Initialiser:
 
     Args:
         seed: of the generator.
-        orthogonal: weights are orthogonal (Saxe et al. 2014), with the gain that is asked for, and biases zero, as PPO
-            has them; else both are uniform within 1 / sqrt(inputs), PyTorch's own beginning, with which DQN, DDPG, TD3
-            and SAC are at home, and smaller where the gain is below 1.
+        kind: ``orthogonal``: weights are (Saxe et al. 2014), with the gain that is asked for, and biases zero.
+            ``uniform``: both are within 1 / sqrt(inputs), PyTorch's own beginning, smaller where the gain is below 1.
     """
 
-    def __init__(self, seed: int, orthogonal: bool = True) -> None:
-        self.generator, self.orthogonal = torch.Generator().manual_seed(seed), orthogonal
+    def __init__(self, seed: int, kind: str = "orthogonal") -> None:
+        self.generator, self.kind = torch.Generator().manual_seed(seed), kind
 
     def layer(self, rows: int, columns: int, gain: float) -> tuple[Tensor, Tensor]:
         """A weight ``[rows, columns]`` and a bias ``[rows]``."""
-        if self.orthogonal:
+        if self.kind == "orthogonal":
             return orthogonal(rows, columns, gain, self.generator), torch.zeros(rows)
         limit = min(gain, 1.0) / math.sqrt(columns)
         return self._uniform(limit, rows, columns), self._uniform(limit, rows)

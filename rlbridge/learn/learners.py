@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from gymnasium import spaces
 
-from rlbridge.config import DDPGConfig, DQNConfig, PPOConfig, RunConfig, SACConfig, TD3Config
+from rlbridge.config import ConfigError, DDPGConfig, DQNConfig, PPOConfig, RunConfig, SACConfig, TD3Config
 from rlbridge.learn.ddpg import DDPG
 from rlbridge.learn.dqn import DQN
 from rlbridge.learn.initialiser import Initialiser
@@ -30,10 +30,15 @@ def make_learner(
 
     Raises:
         UnsupportedSpace: the algorithm cannot use one of the spaces of a single environment.
+        ConfigError: there is no such device here.
     """
     device = torch.device("cpu" if config.run.device == "auto" else config.run.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"run.device = {config.run.device}, but torch {torch.__version__} finds no CUDA here; use cpu"
+        )
     algorithm = config.algorithm
-    initialiser = Initialiser(seeds.weights, orthogonal=isinstance(algorithm, PPOConfig))
+    initialiser = Initialiser(seeds.weights, config.network.initialisation)
     policy = Policy(algorithm, config.network, observation_space, action_space, initialiser, seeds.actions).to(device)
     network = policy.network
     match algorithm:

@@ -21,7 +21,7 @@ _LARGE = 1 << 21
 def linear(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
     """``x`` ``[B, in]`` times the transpose of ``weight`` ``[out, in]``, plus ``bias`` ``[out]``: ``[B, out]``, in
     ``out`` or in memory of its own. Nothing is noted for autograd."""
-    if _onednn is not None and _fits(x, weight.shape[0]) and bias.is_contiguous():  # it would take strides for none
+    if _onednn is not None and _fits(x, weight.shape[0]) and bias.is_contiguous():  # it takes no strides
         return _onednn(x, weight, bias, "none", [], "")
     return torch.addmm(bias, x, weight.t(), out=out)
 

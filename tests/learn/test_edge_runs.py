@@ -91,6 +91,26 @@ def test_with_overlap_a_rollout_is_of_the_policy_so_many_updates_before(serve, t
         trainer.folder.release()
 
 
+def test_after_a_rollout_that_failed_the_next_collection_begins_anew(serve, tmp_path):
+    trainer = trainer_for(serve, tmp_path, "ppo", overlap=3)
+    collector, envs = trainer.collector, trainer.envs
+    collector.collect(trainer.loop.rollout)
+    assert len(collector._asked) == 3
+
+    def failing():
+        raise rlbridge.errors.RemoteEnvError("it broke")
+
+    received, envs.recv_rollout = envs.recv_rollout, failing
+    with pytest.raises(rlbridge.errors.RemoteEnvError):
+        collector.collect(trainer.loop.rollout)
+    envs.recv_rollout = received
+    envs._session._take_all()
+    collector.collect(trainer.loop.rollout)
+    assert trainer.loop.rollout.reward.all()
+    trainer.envs.close()
+    trainer.folder.release()
+
+
 def test_no_more_can_be_under_way_than_the_server_keeps_outcomes_of(serve, tmp_path):
     with pytest.raises(rlbridge.errors.Unsupported, match=r"env.overlap = 5, but this server keeps 4 outcomes, and no"):
         trainer_for(serve, tmp_path, "ppo", overlap=5)

@@ -351,7 +351,7 @@ def page(measured: Mapping[str, Any]) -> str:
         "way and TensorBoard. Medians over the repeats, the lowest and the highest in brackets; a return is the mean "
         f"of {EPISODES} deterministic episodes of a final policy. DQN's settings leave the final policy to chance on "
         "both sides: one seed ends at 500, the next at 110, hence its nine pairs, and beside them DQN with targets of "
-        "five steps on both sides, which leave it to chance no more. On a shared machine absolute figures move by up "
+        "five steps on both sides, which leave less to it. On a shared machine absolute figures move by up "
         "to twice: the ratios count.",
         "",
         table([summary(name, entry["pairs"]) for name, entry in found]),

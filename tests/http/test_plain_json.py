@@ -79,10 +79,10 @@ def test_a_numbered_request_is_executed_once_and_one_without_a_number_is_another
     assert again == {**first, "replayed": True}
     assert session.say("step", 409, seq=2, action=2)["error"]["reason"] == "SEQ_CONFLICT"
     assert session.say("step", 400, seq=9, action=1)["error"]["reason"] == "SEQ_GAP"
-    assert session.say("step", action=1)["seq"] == 3
-    assert session.say("step", action=1)["seq"] == 4
+    for seq in (3, 4, 5, 6):
+        assert session.say("step", action=1)["seq"] == seq
     assert session.say("step", 400, seq=2, action=1)["error"]["reason"] == "SEQ_EXPIRED"
-    assert session.say("step", action=1)["info"]["total"] == 4
+    assert session.say("step", action=1)["info"]["total"] == 6
 
 
 def test_many_at_once_without_numbers_are_all_executed(url):

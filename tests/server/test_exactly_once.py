@@ -88,14 +88,14 @@ def test_a_repeated_request_gets_the_kept_outcome_and_the_environment_is_not_tou
     assert not peer.step(3).step.replayed
 
 
-def test_the_last_two_outcomes_are_kept_and_older_ones_are_not(peer):
-    for seq in (2, 3, 4):
+def test_the_last_four_outcomes_are_kept_and_older_ones_are_not(peer):
+    for seq in range(2, 7):
         peer.step(seq)
     assert peer.step(3).step.replayed
     expired = peer.step(2)
     assert reason(expired) == "SEQ_EXPIRED"
     assert expired.error.details["oldest"] == "3"
-    assert peer.env.total_steps == 3
+    assert peer.env.total_steps == 5
 
 
 def test_a_kept_number_with_other_content_is_a_conflict(peer):
@@ -320,8 +320,8 @@ def test_whatever_the_order_of_duplicates_gaps_and_conflicts_each_step_happens_o
             continue
         if move in ("repeat", "repeat2") and (back := seq - (move == "repeat2")) in sent:
             assert peer.step(back, sent[back]).step.replayed
-        elif move == "old" and seq - 2 in sent:
-            assert reason(peer.step(seq - 2, sent[seq - 2])) == "SEQ_EXPIRED"
+        elif move == "old" and seq - 4 in sent:
+            assert reason(peer.step(seq - 4, sent[seq - 4])) == "SEQ_EXPIRED"
         elif move == "gap":
             assert reason(peer.step(seq + 2, action)) == "SEQ_GAP"
         elif move == "conflict" and seq in sent:
